@@ -1,0 +1,235 @@
+"""Retrieval over documents: a LlamaIndex index of this project's own pages, kept in AgentMem.
+
+    python examples/rag.py ["a question about AgentMem"]
+
+It uses the server of AGENTMEM_API_URL (and AGENTMEM_API_KEY), or starts one of its own on a
+temporary file. It ends with an error when something did not hold.
+
+Vectors: LlamaIndex embeds on its own side. Here that is done by the model that comes with
+AgentMem's server, or, where OPENAI_EMBEDDING_MODEL names one, by an OpenAI-compatible service.
+Answers: by the OpenAI-compatible service of OPENAI_BASE_URL or OPENAI_API_KEY (with OPENAI_MODEL),
+or else by a stand-in that quotes the best passage, and says so.
+"""
+
+import asyncio
+import os
+import re
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from _server import running_server
+from agentmem_llamaindex import AgentMemVectorStore
+from agentmem_server.embedding import Embedder, open_embedder
+from llama_index.core import StorageContext, VectorStoreIndex
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.base.response.schema import Response
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.llms import LLM, CompletionResponse, CustomLLM, LLMMetadata
+from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.schema import Document
+from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
+
+PROJECT = Path(__file__).resolve().parent.parent
+PAGES = ("*.md", "LICENSE", "packages/*/README.md", "server/README.md")
+QUESTION = "What may I do with the software, and does it come with a warranty?"
+
+
+def main() -> None:
+    """Index, ask, delete the document that answered, ask again; and leave nothing behind."""
+    question = sys.argv[1] if len(sys.argv) > 1 else QUESTION
+    with running_server() as api_url:
+        store = AgentMemVectorStore(
+            api_url=api_url, collection=f"example-rag-{uuid.uuid4().hex[:8]}"
+        )
+        print(f"server: {api_url}")
+        try:
+            walk_through(store, question)
+        finally:
+            deleted = store.client.delete_collection(store.collection)
+            store.close()
+            print(f"\ncleaned up: {deleted} memories deleted with their collection")
+
+
+def walk_through(store: AgentMemVectorStore, question: str) -> None:
+    """The example itself."""
+    documents = read_pages()
+    embed_model, llm = choose_embedding(), choose_llm()
+    with step(f"embed and store {len(documents)} documents"):
+        VectorStoreIndex.from_documents(
+            documents,
+            storage_context=StorageContext.from_defaults(vector_store=store),
+            embed_model=embed_model,
+            transformations=[SentenceSplitter(chunk_size=200, chunk_overlap=20)],
+        )
+    passages = {name: len(passages_of(store, name)) for name in (one.doc_id for one in documents)}
+    for name, count in passages.items():
+        print(f"  {name}: {count} passages")
+    check(all(passages.values()), "every document is stored")
+
+    # Nothing is kept on this side: another process would go on from here.
+    index = VectorStoreIndex.from_vector_store(store, embed_model=embed_model)
+    source = ask(index, llm, question)[0]
+    with step(f"delete {source}"):
+        index.delete_ref_doc(source)
+    check(passages_of(store, source) == [], "its passages are gone")
+    left = len(store.get_nodes())
+    print(f"  {passages[source]} passages deleted, {left} left")
+    check(left == sum(passages.values()) - passages[source], "the others are still there")
+    check(source not in ask(index, llm, question), "the answer no longer draws on it")
+
+
+def ask(index: VectorStoreIndex, llm: LLM, question: str) -> list[str]:
+    """Print an answer and what it draws on; answers the names of those documents, best first."""
+    engine = index.as_query_engine(llm=llm, similarity_top_k=3)
+    with step(f"ask {question!r}"):
+        response = engine.query(question)
+    check(isinstance(response, Response) and bool(response.source_nodes), "something is found")
+    for found in response.source_nodes:
+        text = " ".join(found.node.get_content().split())
+        print(f"  {found.score or 0:.3f}  {found.node.ref_doc_id}: {text[:70]}…")
+    print(f"  answer: {response}")
+    return [found.node.ref_doc_id or "" for found in response.source_nodes]
+
+
+def passages_of(store: AgentMemVectorStore, document: str) -> list[Any]:
+    """The nodes of a document, by a filter on metadata."""
+    page = MetadataFilter(key="page", value=document)
+    return store.get_nodes(filters=MetadataFilters(filters=[page]))
+
+
+def read_pages() -> list[Document]:
+    """This project's pages that have text in them, named by their paths."""
+    paths = sorted({path for pattern in PAGES for path in PROJECT.glob(pattern)})
+    texts = {path.relative_to(PROJECT).as_posix(): path.read_text("utf-8") for path in paths}
+    pages = [
+        Document(id_=name, text=text, metadata={"page": name})
+        for name, text in texts.items()
+        if text.strip()
+    ]
+    check(len(pages) > 1, f"there are pages to read in {PROJECT}")
+    return pages
+
+
+class ServerModelEmbedding(BaseEmbedding):
+    """A model of AgentMem's server, in this process, as LlamaIndex's embedding model."""
+
+    _embedder: Embedder = PrivateAttr()
+    _loop: asyncio.Runner = PrivateAttr()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self._loop = asyncio.Runner()  # one loop for all calls, as connections belong to one
+        self._embedder = self._loop.run(open_embedder(**options))
+        self.model_name = self._embedder.name
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        vectors: list[list[float]] = self._loop.run(self._embedder.embed(texts)).tolist()
+        return vectors
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._get_text_embedding(query)
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return await asyncio.to_thread(self._get_text_embedding, query)
+
+
+def choose_embedding() -> ServerModelEmbedding:
+    """The model that the environment names, or the one that comes with the server."""
+    model = os.environ.get("OPENAI_EMBEDDING_MODEL")
+    options = {"name": "builtin"}
+    if model:
+        options = {"name": "openai", "model": model}
+        for variable in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
+            if os.environ.get(variable):
+                options[variable.removeprefix("OPENAI_").lower()] = os.environ[variable]
+    with step("load the embedding model"):
+        embedding = ServerModelEmbedding(**options)
+    print(f"  {embedding.model_name}")
+    return embedding
+
+
+class OpenAICompatible(CustomLLM):
+    """A chat model behind OpenAI's API."""
+
+    base_url: str
+    model: str
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What LlamaIndex wants to know of a model."""
+        return LLMMetadata(model_name=self.model)
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Its answer to a prompt."""
+        key = os.environ.get("OPENAI_API_KEY")
+        response = httpx.post(
+            f"{self.base_url.rstrip('/')}/chat/completions",
+            json={"model": self.model, "messages": [{"role": "user", "content": prompt}]},
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=120,
+        )
+        response.raise_for_status()
+        return CompletionResponse(text=response.json()["choices"][0]["message"]["content"])
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
+        """Not needed here."""
+        raise NotImplementedError
+
+
+class StandIn(CustomLLM):
+    """No model: it quotes the passage of its prompt that shares most words with the question."""
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What LlamaIndex wants to know of a model."""
+        return LLMMetadata(model_name="stand-in", context_window=32_000)
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """The quotation. The prompt is LlamaIndex's: passages between two lines of dashes."""
+        _, passages, question = re.split(r"^-{5,}$", prompt, maxsplit=2, flags=re.MULTILINE)
+        wanted = set(re.findall(r"\w{4,}", question.lower()))
+        sentences = re.split(r"(?<=[.!?:])\s+|\n{2,}", passages)
+        best = max(sentences, key=lambda one: len(wanted & set(re.findall(r"\w+", one.lower()))))
+        return CompletionResponse(text=f"[stand-in, no model] “{' '.join(best.split())}”")
+
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
+        """Not needed here."""
+        raise NotImplementedError
+
+
+def choose_llm() -> LLM:
+    """The model that the environment names, or the stand-in."""
+    base_url = os.environ.get("OPENAI_BASE_URL")
+    if base_url or os.environ.get("OPENAI_API_KEY"):
+        model = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
+        print(f"answers: {model}")
+        return OpenAICompatible(base_url=base_url or "https://api.openai.com/v1", model=model)
+    print("answers: a stand-in that quotes, as no model is configured (OPENAI_BASE_URL)")
+    return StandIn()
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Print what is done, and how long it took."""
+    start = time.perf_counter()
+    yield
+    print(f"\n{what}: {(time.perf_counter() - start) * 1000:.0f} ms")
+
+
+def check(holds: bool, what: str) -> None:
+    """End the example when something does not hold."""
+    if not holds:
+        sys.exit(f"FAILED: {what}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The typed, retrying client of AgentMem, memory for agents.
+
+::
+
+    from agentmem_client import AgentMemClient, F
+
+    with AgentMemClient("http://localhost:8080") as memory:
+        memory.add("The cat is called Mia.", user_id="ann", metadata={"topic": "pets"})
+        for hit in memory.search("cat", user_id="ann", filters=F("topic") == "pets"):
+            print(hit.score, hit.content)
+
+`AsyncAgentMemClient` has the same methods as coroutines.
+"""
+
+from ._async.client import AsyncAgentMemClient
+from ._base import Filters, Vector, __version__
+from ._batch import Item, Progress
+from ._pair import ClientPair
+from ._sync.client import AgentMemClient
+from ._unset import UNSET, Unset
+from .errors import (
+    AgentMemError,
+    APIError,
+    Conflict,
+    ConnectionFailed,
+    DimensionMismatch,
+    EmbedderMismatch,
+    Forbidden,
+    InternalError,
+    InvalidCursor,
+    InvalidFilter,
+    InvalidRequest,
+    InvalidResponse,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    PayloadTooLarge,
+    RateLimited,
+    RequestTimedOut,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from .filters import F, Filter, escape, escape_like
+from .ids import new_id
+from .models import (
+    DEFAULT_COLLECTION,
+    MMR,
+    AddResult,
+    Check,
+    Collection,
+    ErrorBody,
+    Health,
+    Hit,
+    Memory,
+    MemoryInput,
+)
+from .models import PageAnswer as Page
+
+__all__ = [
+    "DEFAULT_COLLECTION",
+    "MMR",
+    "UNSET",
+    "APIError",
+    "AddResult",
+    "AgentMemClient",
+    "AgentMemError",
+    "AsyncAgentMemClient",
+    "Check",
+    "ClientPair",
+    "Collection",
+    "Conflict",
+    "ConnectionFailed",
+    "DimensionMismatch",
+    "EmbedderMismatch",
+    "ErrorBody",
+    "F",
+    "Filter",
+    "Filters",
+    "Forbidden",
+    "Health",
+    "Hit",
+    "InternalError",
+    "InvalidCursor",
+    "InvalidFilter",
+    "InvalidRequest",
+    "InvalidResponse",
+    "Item",
+    "MalformedRequest",
+    "Memory",
+    "MemoryInput",
+    "MethodNotAllowed",
+    "NotFound",
+    "Overloaded",
+    "Page",
+    "PayloadTooLarge",
+    "Progress",
+    "RateLimited",
+    "RequestTimedOut",
+    "Unauthorized",
+    "Unavailable",
+    "Unset",
+    "UnsupportedMediaType",
+    "Vector",
+    "__version__",
+    "escape",
+    "escape_like",
+    "new_id",
+]

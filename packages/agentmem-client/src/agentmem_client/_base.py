@@ -1,0 +1,318 @@
+"""What the async and the sync client have in common, none of it I/O.
+
+A call is built from its row in `endpoints`, sent by the client, and its answer parsed or raised
+here; here too is decided which failures are worth another try, and when.
+"""
+
+import json
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from itertools import islice
+from typing import Any, Protocol, TypeAlias, TypeVar
+from urllib.parse import quote, urlencode
+
+import httpx
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+from tenacity import RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
+from tenacity.retry import retry_base
+from tenacity.stop import stop_base
+
+from ._settings import Settings
+from ._unset import Unset
+from .endpoints import AnswerT, Endpoint
+from .errors import (
+    AgentMemError,
+    APIError,
+    ConnectionFailed,
+    InvalidRequest,
+    InvalidResponse,
+    RateLimited,
+    RequestTimedOut,
+    Unavailable,
+    error_class,
+)
+from .filters import Filter
+from .models import MAX_IDS, ErrorAnswer, Name, Request
+
+__version__ = version("agentmem-client")
+"""The version of this package."""
+
+FIRST_BACKOFF = 0.5
+LONGEST_BACKOFF = 8.0
+
+RequestT = TypeVar("RequestT", bound=Request)
+
+
+class SupportsToList(Protocol):
+    """A numpy array, or what gives its numbers the same way."""
+
+    def tolist(self) -> Any:
+        """The numbers."""
+
+
+Vector: TypeAlias = Sequence[float] | bytes | str | SupportsToList
+"""Numbers, a numpy array, or little-endian float32 as bytes or as base64 text."""
+Filters: TypeAlias = Mapping[str, Any] | Filter
+"""A filter as JSON, or built with `F`."""
+
+_NAME: TypeAdapter[str] = TypeAdapter(Name, config=ConfigDict(strict=True))
+
+
+def given(**fields: object) -> dict[str, object]:
+    """The fields that the caller gave a value; None is none."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def changed(**fields: object) -> dict[str, object]:
+    """The fields that the caller wants changed; None is a change."""
+    return {name: value for name, value in fields.items() if not isinstance(value, Unset)}
+
+
+def make(model: type[RequestT], fields: Mapping[str, object]) -> RequestT:
+    """A checked request.
+
+    Raises:
+        InvalidRequest: when a field is unknown or not what it must be.
+    """
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        # Not chained: pydantic's text quotes the values, which are none of a log's business.
+        raise invalid_request(error) from None
+
+
+def invalid_request(error: ValidationError) -> InvalidRequest:
+    """A caller's mistake as our error, with each field's problem."""
+    problems = _problems(error)
+    texts = [f"{problem['field']}: {problem['message']}" for problem in problems[:3]]
+    if len(problems) > 3:
+        texts.append(f"and {len(problems) - 3} more")
+    return InvalidRequest("; ".join(texts), details={"errors": problems})
+
+
+def _problems(error: ValidationError) -> list[dict[str, str]]:
+    return [
+        {
+            "field": ".".join(str(part) for part in problem["loc"]) or "(all)",
+            "message": problem["msg"].removeprefix("Value error, "),
+        }
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def to_json(body: Request) -> bytes:
+    """The fields that were given, as they travel.
+
+    Raises:
+        InvalidRequest: when there is text in it that JSON can't carry.
+    """
+    try:
+        return body.model_dump_json(exclude_unset=True).encode()
+    except PydanticSerializationError as error:
+        raise InvalidRequest(f"the request can't be written as JSON: {error}") from None
+
+
+def build_request(
+    http: httpx.AsyncClient | httpx.Client,
+    settings: Settings,
+    endpoint: Endpoint[Any],
+    segments: Mapping[str, str],
+    query: Request | None,
+    body: Request | bytes | None,
+) -> httpx.Request:
+    """The HTTP request of a call.
+
+    Raises:
+        InvalidRequest: when a segment is no possible id or name, or the URL gets too long.
+    """
+    url = settings.root + endpoint.url(**{key: _segment(key, segments[key]) for key in segments})
+    if query is not None and (text := _query_string(query)):
+        url = f"{url}?{text}"
+    headers = {
+        "Accept": "application/json",
+        # Answers are small or full of vectors, which don't shrink: not worth the server's time.
+        "Accept-Encoding": "identity",
+        "User-Agent": f"agentmem-client/{__version__} httpx/{httpx.__version__}",
+    }
+    if settings.api_key is not None:
+        headers["X-API-Key"] = settings.api_key.get_secret_value()
+    content = to_json(body) if isinstance(body, Request) else body
+    if content is not None:
+        headers["Content-Type"] = "application/json"
+    try:
+        return http.build_request(
+            endpoint.method, url, content=content, headers=headers, timeout=settings.timeout
+        )
+    except httpx.InvalidURL as error:
+        raise InvalidRequest(
+            f"the filters don't fit into a URL: {error}; list with fewer conditions, and choose "
+            f"among the answers"
+        ) from None
+
+
+def _segment(key: str, text: str) -> str:
+    try:
+        return _NAME.validate_python(text)
+    except ValidationError as error:
+        problem = _problems(error)[0]["message"]
+        raise InvalidRequest(
+            f"{key}: {problem}", details={"errors": [{"field": key, "message": problem}]}
+        ) from None
+
+
+def _query_string(query: Request) -> str:
+    def text(value: object) -> str:
+        return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+    try:
+        fields = query.model_dump(mode="json", exclude_unset=True)
+        pairs = [(name, text(value)) for name, value in fields.items() if value is not None]
+        return urlencode(pairs, quote_via=quote)
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        raise InvalidRequest(f"the request can't be written as a URL: {error}") from None
+
+
+def read_answer(endpoint: Endpoint[AnswerT], response: httpx.Response) -> AnswerT:
+    """The answer in a response.
+
+    Raises:
+        APIError: the one that the server answered.
+        InvalidResponse: when it is not an AgentMem server that answered.
+    """
+    if response.is_success or response.status_code in endpoint.also:
+        try:
+            return endpoint.read(response.content)
+        except ValidationError as error:
+            if response.is_success:
+                problem = _problems(error)[0]
+                raise InvalidResponse(
+                    f"{_described(response)} is not an answer to {endpoint.name}: "
+                    f"{problem['field']}: {problem['message']}; is api_url right?"
+                ) from None
+    raise read_error(response)
+
+
+def read_error(response: httpx.Response) -> APIError | InvalidResponse:
+    """The error in a response that is not a good answer."""
+    status = response.status_code
+    if status < 400:
+        return InvalidResponse(f"{_described(response)} redirects elsewhere; is api_url right?")
+    request_id = response.headers.get("X-Request-ID")
+    retry_after = parse_retry_after(response.headers.get("Retry-After"))
+    try:
+        answer = ErrorAnswer.model_validate_json(response.content)
+    except ValidationError:
+        # The body is not quoted: whoever made it may have echoed the key.
+        return error_class(None, status)(
+            f"{_described(response)} is not AgentMem's: a proxy in between, or another server?",
+            details={"status": status},
+            request_id=request_id,
+            retry_after=retry_after,
+        )
+    error = answer.error
+    return error_class(error.code, status)(
+        error.message,
+        details=error.details,
+        request_id=answer.request_id or request_id,
+        retry_after=retry_after,
+    )
+
+
+def _described(response: httpx.Response) -> str:
+    kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
+    host = response.request.url.netloc.decode()
+    return f"HTTP {response.status_code} from {host} ({kind}, {len(response.content)} bytes)"
+
+
+def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Seconds in a Retry-After header, which has seconds or a date; None where it has neither."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        # A date with the zone "-0000" comes without one, and means UTC.
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def transport_error(error: httpx.HTTPError, request: httpx.Request) -> AgentMemError:
+    """Our error for a failure below HTTP."""
+    host = request.url.netloc.decode()
+    reason = str(error) or type(error).__name__
+    match error:
+        case httpx.TimeoutException():
+            return RequestTimedOut(f"{host} did not answer in time: {type(error).__name__}")
+        case httpx.DecodingError():
+            return InvalidResponse(f"the answer of {host} can't be decoded: {reason}")
+        case httpx.UnsupportedProtocol() | httpx.LocalProtocolError():
+            return AgentMemError(f"the request to {host} can't be sent: {reason}")
+        case _:
+            return ConnectionFailed(f"no answer from {host}: {reason}")
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Which failures are tried again, when, and for how long.
+
+    Tried again are failures that may pass and after which a repetition does no harm: no
+    connection, no answer in time, and the statuses 429, 502, 503 and 504. Every operation of
+    AgentMem can be repeated: an add has its id before it is first sent.
+    """
+
+    max_retries: int
+    max_retry_seconds: float
+
+    @property
+    def retry(self) -> retry_base:
+        """Whether the failure is worth another try."""
+        return retry_if_exception(is_transient)
+
+    @property
+    def stop(self) -> stop_base:
+        """Whether the tries, or the time for them, are used up; the coming wait counts."""
+        return stop_after_attempt(self.max_retries + 1) | stop_before_delay(self.max_retry_seconds)
+
+    def wait(self, state: RetryCallState) -> float:
+        """How long to wait now."""
+        error = state.outcome.exception() if state.outcome else None
+        return backoff(state.attempt_number, getattr(error, "retry_after", None))
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same request may succeed a little later."""
+    return isinstance(error, ConnectionFailed | RequestTimedOut | RateLimited | Unavailable)
+
+
+def backoff(attempt: int, retry_after: float | None) -> float:
+    """Seconds to wait after the given attempt, the first being 1.
+
+    Exponential with full jitter, and on top of what the server asked for: clients that were
+    turned away together don't come back together.
+    """
+    longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(attempt - 1, 16))
+    return (retry_after or 0.0) + random.uniform(0, longest)
+
+
+def id_parts(ids: Iterable[str]) -> Iterator[list[str]]:
+    """The ids in as many lists as there must be requests.
+
+    Raises:
+        InvalidRequest: when it is one string, whose characters nobody means.
+    """
+    if isinstance(ids, str):
+        raise InvalidRequest(f"ids must be several ids, such as [{ids!r}]")
+    remaining = iter(ids)
+    while part := list(islice(remaining, MAX_IDS)):
+        yield part

@@ -1,0 +1,246 @@
+"""`add_many` without its I/O: what to send next, and what became of each item."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ._base import make, to_json
+from .errors import (
+    AgentMemError,
+    APIError,
+    ConnectionFailed,
+    InvalidRequest,
+    InvalidResponse,
+    PayloadTooLarge,
+    RequestTimedOut,
+    error_class,
+)
+from .ids import new_id
+from .models import MAX_BATCH, AddResult, BatchAnswer, ErrorBody, MemoryInput
+
+CHUNK_ITEMS = 500
+"""How many memories go into one request: enough for the server's batching, and progress to show."""
+CHUNK_BYTES = 4_000_000
+"""How large a request gets; one item that is larger goes alone."""
+LOST_CHUNKS = 3
+"""After so many chunks in a row that failed as a whole, the rest isn't sent."""
+
+Item: TypeAlias = MemoryInput | Mapping[str, object] | str
+"""A memory for `add_many`: a text, the arguments of `add` as a mapping, or a model."""
+Progress: TypeAlias = Callable[[int, int | None], object]
+"""Is told how many of `add_many`'s items are done, and of how many, where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An item that is ready to be sent."""
+
+    id: str
+    body: bytes
+
+
+Entry: TypeAlias = Outgoing | AddResult
+"""An item that can be sent, or the outcome of one that can't."""
+
+
+def several(items: Iterable[Item]) -> Iterable[Item]:
+    """The items.
+
+    Raises:
+        InvalidRequest: when it is one item, whose characters or fields nobody means.
+    """
+    if isinstance(items, str | Mapping | MemoryInput):
+        raise InvalidRequest("items must be several memories: put the one into a list")
+    return items
+
+
+def prepare(item: Item, collection: str | None) -> Outgoing:
+    """An item with its id made and its fields checked.
+
+    Raises:
+        InvalidRequest: with what is wrong.
+    """
+    memory = make(MemoryInput, _fields(item, collection))
+    return Outgoing(memory.id, to_json(memory))
+
+
+def _fields(item: Item, collection: str | None) -> dict[str, object]:
+    fields: dict[str, object] = {"id": new_id()}
+    if collection is not None:
+        fields["collection"] = collection
+    match item:
+        case str():
+            return fields | {"content": item}
+        case MemoryInput():
+            # Checked again, since a model may have been changed after it was made.
+            own = {name: getattr(item, name) for name in item.model_fields_set}
+            return fields | {"id": item.id} | own
+        case Mapping():
+            # None is "not given", as in `add`; an unknown name is refused whatever its value.
+            own = {k: v for k, v in item.items() if v is not None or k not in _KNOWN}
+            return fields | own
+        case _:
+            kind = type(item).__name__
+            raise InvalidRequest(f"a memory is a text, a mapping or a MemoryInput, not {kind}")
+
+
+_KNOWN = frozenset(MemoryInput.model_fields)
+
+
+def _entry(item: Item, collection: str | None) -> Entry:
+    try:
+        return prepare(item, collection)
+    except InvalidRequest as error:
+        own_id = item.get("id") if isinstance(item, Mapping) else getattr(item, "id", None)
+        return _failure(own_id if isinstance(own_id, str) else None, error)
+
+
+def _failure(id_: str | None, error: AgentMemError) -> AddResult:
+    return AddResult(id=id_, status="failed", error=error_body(error))
+
+
+def error_body(error: AgentMemError) -> ErrorBody:
+    """An error as it stands in an item's outcome."""
+    match error:
+        case APIError():
+            return ErrorBody(code=error.code, message=str(error), details=error.details)
+        case ConnectionFailed():
+            code = "connection_failed"
+        case RequestTimedOut():
+            code = "timed_out"
+        case InvalidResponse():
+            code = "invalid_response"
+        case _:
+            code = "error"
+    return ErrorBody(code=code, message=str(error))
+
+
+def batch_body(outgoing: Iterable[Outgoing], *, atomic: bool = False) -> bytes:
+    """The body of a batch request, from items that are JSON already."""
+    memories = b",".join(item.body for item in outgoing)
+    return b'{"memories":[%s]%s}' % (memories, b',"atomic":true' if atomic else b"")
+
+
+def chunked(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """The entries in chunks that are within a request's bounds."""
+    chunk: list[Entry] = []
+    size = 0
+    for entry in entries:
+        length = len(entry.body) + 1 if isinstance(entry, Outgoing) else 0
+        if chunk and (len(chunk) == CHUNK_ITEMS or size + length > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(entry)
+        size += length
+    if chunk:
+        yield chunk
+
+
+class BatchAdd:
+    """The course of one `add_many`.
+
+    Its user sends each body of `bodies` and says, before it asks for the next one, what came
+    of it: `answered` or `failed`.
+    """
+
+    def __init__(
+        self, items: Iterable[Item], collection: str | None, progress: Progress | None
+    ) -> None:
+        self.results: list[AddResult] = []
+        self._chunks = chunked(_entry(item, collection) for item in several(items))
+        self._total = len(items) if isinstance(items, Sized) else None
+        self._progress = progress
+        self._parts: deque[list[Entry]] = deque()
+        self._lost = 0
+        self._last_error: AgentMemError | None = None
+
+    def bodies(self) -> Iterator[bytes]:
+        """The requests to send."""
+        for chunk in self._chunks:
+            self._parts.append(chunk)
+            while self._parts:
+                outgoing = [entry for entry in self._parts[0] if isinstance(entry, Outgoing)]
+                if not outgoing:
+                    self._settle([])
+                elif self._lost >= LOST_CHUNKS and self._last_error is not None:
+                    self._settle([_failure(item.id, self._last_error) for item in outgoing])
+                else:
+                    yield batch_body(outgoing)
+
+    def answered(self, answer: BatchAnswer) -> None:
+        """The request just sent was answered."""
+        sent = sum(isinstance(entry, Outgoing) for entry in self._parts[0])
+        if len(answer.results) != sent:
+            self.failed(
+                InvalidResponse(f"the server gave {len(answer.results)} outcomes for {sent} items")
+            )
+            return
+        self._lost = 0
+        self._settle(answer.results)
+
+    def failed(self, error: AgentMemError) -> None:
+        """The request just sent failed as a whole, after all retries."""
+        part = self._parts[0]
+        if isinstance(error, PayloadTooLarge) and len(part) > 1:
+            # The server, or a proxy before it, takes less than we thought.
+            half = len(part) // 2
+            self._parts.popleft()
+            self._parts.extendleft([part[half:], part[:half]])
+            return
+        self._lost += 1
+        self._last_error = error
+        self._settle([_failure(entry.id, error) for entry in part if isinstance(entry, Outgoing)])
+
+    def _settle(self, outcomes: list[AddResult]) -> None:
+        remaining = iter(outcomes)
+        for entry in self._parts.popleft():
+            self.results.append(entry if isinstance(entry, AddResult) else next(remaining))
+        if self._progress is not None:
+            self._progress(len(self.results), self._total)
+
+
+def prepare_atomic(items: Iterable[Item], collection: str | None) -> list[Outgoing]:
+    """All items of an atomic batch.
+
+    Raises:
+        InvalidRequest: when there are too many, or one is invalid.
+    """
+    outgoing: list[Outgoing] = []
+    problems: list[dict[str, str]] = []
+    for index, item in enumerate(several(items)):
+        if index == MAX_BATCH:
+            raise InvalidRequest(f"an atomic batch holds at most {MAX_BATCH} memories")
+        try:
+            outgoing.append(prepare(item, collection))
+        except InvalidRequest as error:
+            errors = error.details.get("errors", [{"field": "", "message": error.message}])
+            for problem in errors:
+                field = f"memories.{index}.{problem['field']}".rstrip(".")
+                problems.append({"field": field, "message": problem["message"]})
+    if problems:
+        first = problems[0]
+        raise InvalidRequest(
+            f"nothing was stored for {len(problems)} problems; "
+            f"{first['field']}: {first['message']}",
+            details={"errors": problems},
+        )
+    return outgoing
+
+
+def require_stored(outgoing: list[Outgoing], answer: BatchAnswer) -> list[AddResult]:
+    """The outcomes of an atomic batch, all of them good.
+
+    Raises:
+        APIError: the error of the item that failed.
+        InvalidResponse: when the server gave another number of outcomes.
+    """
+    if len(answer.results) != len(outgoing):
+        raise InvalidResponse(
+            f"the server gave {len(answer.results)} outcomes for {len(outgoing)} items"
+        )
+    for result in answer.results:
+        if result.error is not None:
+            failure = result.error
+            raise error_class(failure.code, 422)(failure.message, details=failure.details)
+    return answer.results

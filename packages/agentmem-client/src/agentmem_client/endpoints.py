@@ -1,0 +1,138 @@
+"""One row an operation: the client, the server's routes and its OpenAPI document read it."""
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from . import models as m
+
+AnswerT = TypeVar("AnswerT", bound=m.Answer)
+
+API = "/api/v1"
+
+
+@dataclass(frozen=True)
+class Endpoint(Generic[AnswerT]):
+    """One operation of the HTTP API.
+
+    Attributes:
+        name: of the handler on the server and of the operation in the OpenAPI document.
+        path: with ``{id}`` or ``{name}`` for the one percent-encoded path segment it may have.
+        query: the model of the query string, if it has one.
+        body: the model of the JSON body, if it has one.
+        answer: the model of the answer.
+        status: of a good answer.
+        also: other statuses that carry the same answer and are not errors.
+        errors: the codes' statuses that this operation can answer besides those all can.
+    """
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    answer: type[AnswerT]
+    query: type[m.Request] | None = None
+    body: type[m.Request] | None = None
+    status: int = 200
+    also: tuple[int, ...] = ()
+    errors: tuple[int, ...] = ()
+
+    def url(self, **segments: str) -> str:
+        """The path with its segment filled in, percent-encoded whatever characters it has."""
+        return self.path.format(**{key: encode_segment(text) for key, text in segments.items()})
+
+    def read(self, body: bytes) -> AnswerT:
+        """Parse a good answer.
+
+        Raises:
+            ValueError: when it is not one.
+        """
+        return self.answer.model_validate_json(body)
+
+
+def encode_segment(text: str) -> str:
+    """Any text as one path segment; dots too, lest ``..`` be taken for the parent."""
+    return quote(text, safe="").replace(".", "%2E")
+
+
+ADD_MEMORY = Endpoint(
+    "add_memory", "POST", f"{API}/memories", "Store a memory, or replace the one with its id",
+    m.Memory, body=m.MemoryInput, status=201, errors=(503,),
+)  # fmt: skip
+ADD_MEMORIES = Endpoint(
+    "add_memories", "POST", f"{API}/memories/batch", "Store many memories, an outcome for each",
+    m.BatchAnswer, body=m.BatchRequest, errors=(503,),
+)  # fmt: skip
+LIST_MEMORIES = Endpoint(
+    "list_memories", "GET", f"{API}/memories", "List memories, page by page",
+    m.PageAnswer, query=m.ListQuery,
+)  # fmt: skip
+SEARCH_MEMORIES = Endpoint(
+    "search_memories", "POST", f"{API}/memories/search", "Search by text, by vector or by both",
+    m.SearchAnswer, body=m.SearchRequest, errors=(503,),
+)  # fmt: skip
+GET_MEMORIES = Endpoint(
+    "get_memories", "POST", f"{API}/memories/get", "Get many memories by their ids",
+    m.MemoriesAnswer, body=m.GetManyRequest,
+)  # fmt: skip
+DELETE_MEMORIES = Endpoint(
+    "delete_memories", "POST", f"{API}/memories/delete", "Delete memories by ids, filters or scope",
+    m.DeletedAnswer, body=m.DeleteRequest, errors=(503,),
+)  # fmt: skip
+GET_MEMORY = Endpoint(
+    "get_memory", "GET", f"{API}/memories/{{id}}", "Get a memory",
+    m.Memory, query=m.GetQuery, errors=(404,),
+)  # fmt: skip
+UPDATE_MEMORY = Endpoint(
+    "update_memory", "PATCH", f"{API}/memories/{{id}}", "Change some fields of a memory",
+    m.Memory, query=m.CollectionQuery, body=m.MemoryUpdate, errors=(404, 503),
+)  # fmt: skip
+DELETE_MEMORY = Endpoint(
+    "delete_memory", "DELETE", f"{API}/memories/{{id}}", "Delete a memory; a missing one counts 0",
+    m.DeletedAnswer, query=m.CollectionQuery, errors=(503,),
+)  # fmt: skip
+LIST_COLLECTIONS = Endpoint(
+    "list_collections", "GET", f"{API}/collections", "List the collections",
+    m.CollectionsAnswer,
+)  # fmt: skip
+GET_COLLECTION = Endpoint(
+    "get_collection", "GET", f"{API}/collections/{{name}}", "Get a collection",
+    m.Collection, errors=(404,),
+)  # fmt: skip
+PUT_COLLECTION = Endpoint(
+    "put_collection", "PUT", f"{API}/collections/{{name}}", "Make a collection, if it isn't there",
+    m.Collection, body=m.CollectionInput, errors=(409, 503),
+)  # fmt: skip
+DELETE_COLLECTION = Endpoint(
+    "delete_collection", "DELETE", f"{API}/collections/{{name}}",
+    "Delete a collection and all of its memories; a missing one counts 0",
+    m.DeletedAnswer, errors=(503,),
+)  # fmt: skip
+HEALTH = Endpoint(
+    "health", "GET", "/health", "How the server and what it needs are",
+    m.Health, also=(503,),
+)  # fmt: skip
+LIVE = Endpoint("live", "GET", "/health/live", "Whether the process answers", m.Liveness)
+READY = Endpoint(
+    "ready", "GET", "/health/ready", "Whether it can take traffic", m.Liveness, also=(503,)
+)
+
+ENDPOINTS: tuple[Endpoint[Any], ...] = (
+    ADD_MEMORY,
+    ADD_MEMORIES,
+    LIST_MEMORIES,
+    SEARCH_MEMORIES,
+    GET_MEMORIES,
+    DELETE_MEMORIES,
+    GET_MEMORY,
+    UPDATE_MEMORY,
+    DELETE_MEMORY,
+    LIST_COLLECTIONS,
+    GET_COLLECTION,
+    PUT_COLLECTION,
+    DELETE_COLLECTION,
+    HEALTH,
+    LIVE,
+    READY,
+)
+"""Every operation, fixed paths before those with a segment."""

@@ -1,0 +1,420 @@
+"""The wire types: what travels between client and server, in both directions.
+
+Requests refuse fields that they don't know; answers ignore them, so that an older client can
+talk to a newer server.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, from_json
+
+from . import filters as _filters
+from .errors import InvalidFilter
+from .ids import new_id
+from .vectors import pack, to_base64
+
+DEFAULT_COLLECTION = "default"
+"""The collection of what names none."""
+MAX_BATCH = 2_048
+"""How many memories one batch request may hold."""
+MAX_IDS = 10_000
+"""How many ids one request may name."""
+MAX_LIMIT = 1_000
+"""How many memories one answer may hold."""
+MAX_OFFSET = 100_000
+MAX_DIMENSION = 16_384
+MAX_METADATA_DEPTH = 32
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold the NUL character (U+0000): not every store can keep it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must hold valid Unicode: no lone surrogates") from None
+    return text
+
+
+def _check_json(value: Any, depth: int) -> None:
+    if depth > MAX_METADATA_DEPTH:
+        raise ValueError(f"must nest at most {MAX_METADATA_DEPTH} levels deep")
+    match value:
+        case str():
+            _storable(value)
+        case bool() | None:
+            pass
+        case float() if not math.isfinite(value):
+            raise ValueError("must hold finite numbers: no NaN, no infinity")
+        case int() if abs(value) > 10**300:
+            raise ValueError("must hold numbers up to 1e300: give a longer one as a string")
+        case int() | float():
+            pass
+        case list() | tuple():
+            for element in value:
+                _check_json(element, depth + 1)
+        case dict():
+            for key, element in value.items():
+                if not isinstance(key, str):
+                    raise ValueError(f"must have strings as keys, not {key!r}")
+                _check_json(key, depth)
+                _check_json(element, depth + 1)
+        case _:
+            raise ValueError(f"must be JSON: a {type(value).__name__} is not")
+
+
+def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
+    _check_json(value, depth=0)
+    return value
+
+
+def _parse_filters(raw: object) -> _filters.Filter | None:
+    if isinstance(raw, str):  # in a query string
+        try:
+            raw = from_json(raw, allow_inf_nan=False)
+        except ValueError as error:
+            raise InvalidFilter(f"filters must be a JSON object: {error}") from None
+    return None if raw is None else _filters.parse(raw)
+
+
+def _time_as_text(value: object) -> object:
+    if not isinstance(value, str | datetime):
+        raise ValueError("must be a time such as '2026-01-31T09:30:00Z'")
+    return value
+
+
+class _SchemaOf:
+    """Documents a field as a model that is validated later, item by item."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self.model = model
+
+    def __get_pydantic_json_schema__(
+        self, _schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(self.model.__pydantic_core_schema__)
+
+
+Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_storable)]
+Text: TypeAlias = Annotated[str, AfterValidator(_storable)]
+Metadata: TypeAlias = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
+Time: TypeAlias = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_time_as_text)]
+Importance: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
+Offset: TypeAlias = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
+Dimension: TypeAlias = Annotated[int, Field(ge=1, le=MAX_DIMENSION)]
+Filters: TypeAlias = Annotated[
+    _filters.Filter | None,
+    PlainValidator(_parse_filters),
+    PlainSerializer(lambda node: None if node is None else node.to_dict()),
+    WithJsonSchema({"type": "object", "additionalProperties": True}),
+]
+PackedVector: TypeAlias = Annotated[
+    bytes,
+    PlainValidator(pack),
+    PlainSerializer(to_base64),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "number"}, "minItems": 1},
+                {"type": "string", "description": "base64 of little-endian float32"},
+            ]
+        }
+    ),
+]
+"""A vector on its way to the server: little-endian float32 bytes, whatever form it was given in."""
+
+Embedder = Literal["server", "client"]
+Metric = Literal["cosine", "dot", "euclidean"]
+Mode = Literal["hybrid", "dense", "sparse"]
+OrderBy = Literal["seq", "created_at", "updated_at"]
+Order = Literal["asc", "desc"]
+
+
+class Request(BaseModel):
+    """What a caller sends: unknown fields and loose types are refused."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class Answer(BaseModel):
+    """What the server sends."""
+
+    model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
+
+
+class Scope(Request):
+    """Whose memory it is; what is left out is not restricted."""
+
+    user_id: Name | None = None
+    agent_id: Name | None = None
+    session_id: Name | None = None
+
+
+class MemoryInput(Scope):
+    """A memory as its author gives it."""
+
+    id: Name = Field(default_factory=new_id)
+    """Any string; a memory with this id in the collection is replaced."""
+    collection: Name = DEFAULT_COLLECTION
+    content: Text
+    """Stored as given; may be empty where the caller gives the vector."""
+    metadata: Metadata = Field(default_factory=dict)
+    type: Name | None = None
+    """A word of the caller's for the kind of memory, such as ``semantic`` or ``episodic``."""
+    importance: Importance | None = None
+    event_at: Time | None = None
+    """When what the memory tells of happened; a search for a date finds it."""
+    expires_at: Time | None = None
+    """From then on nothing returns the memory."""
+    embedding: PackedVector | None = None
+    """The vector, in a collection whose embedder is ``client``."""
+
+
+class MemoryUpdate(Request):
+    """The fields to change; null clears one, and what is left out stays."""
+
+    content: Text | None = None
+    metadata: Metadata | None = None
+    """Replaces the whole metadata; null makes it empty."""
+    type: Name | None = None
+    importance: Importance | None = None
+    event_at: Time | None = None
+    expires_at: Time | None = None
+    embedding: PackedVector | None = None
+
+
+class Memory(Answer):
+    """One record, as it is stored."""
+
+    id: str
+    collection: str
+    content: str
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    user_id: str | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
+    type: str | None = None
+    importance: float | None = None
+    event_at: datetime | None = None
+    expires_at: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+    embedding: list[float] | None = None
+    """Only where ``include_embeddings`` asked for it."""
+
+
+class Hit(Memory):
+    """A memory that a search found."""
+
+    score: float
+    """Larger is better. ``dense``: cosine in -1..1, the inner product, or 1 / (1 + distance), by
+    the collection's metric. ``sparse``: BM25, above 0. ``hybrid``: 0..1 within this answer's
+    candidates."""
+
+
+class BatchRequest(Request):
+    """Memories to store, each judged singly unless ``atomic``."""
+
+    memories: Annotated[list[Annotated[Any, _SchemaOf(MemoryInput)]], Field(max_length=MAX_BATCH)]
+    atomic: bool = False
+    """True: all of them in one transaction, or none."""
+
+
+class ErrorBody(Answer):
+    """What went wrong, for programs (code, details) and people (message)."""
+
+    code: str
+    message: str
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class ErrorAnswer(Answer):
+    """The body of every error."""
+
+    error: ErrorBody
+    request_id: str | None = None
+
+
+class AddResult(Answer):
+    """What became of one memory of a batch."""
+
+    id: str | None
+    """Null only where the item had no readable id."""
+    status: Literal["stored", "updated", "failed"]
+    error: ErrorBody | None = None
+
+
+class BatchAnswer(Answer):
+    """One outcome an item, in the order of the request."""
+
+    results: list[AddResult]
+
+
+class CollectionQuery(Request):
+    """Which collection the memory of the path is in."""
+
+    collection: Name = DEFAULT_COLLECTION
+
+
+class GetQuery(CollectionQuery):
+    """How to answer a memory."""
+
+    include_embeddings: bool = False
+
+
+class GetManyRequest(Request):
+    """Memories by their ids; missing ones are skipped."""
+
+    ids: Annotated[list[Name], Field(max_length=MAX_IDS)]
+    collection: Name = DEFAULT_COLLECTION
+    include_embeddings: bool = False
+
+
+class MemoriesAnswer(Answer):
+    """Memories, in the order of the ids that were asked for."""
+
+    memories: list[Memory]
+
+
+class ListQuery(Scope):
+    """Which memories to list, in which order, from where on."""
+
+    collection: Name = DEFAULT_COLLECTION
+    filters: Filters = None
+    order_by: OrderBy = "seq"
+    """``seq`` is the order in which the memories were first stored."""
+    order: Order = "asc"
+    limit: Limit = 100
+    offset: Offset = 0
+    cursor: str | None = None
+    """Where the last page ended; unlike an offset it stays right while others write."""
+    include_embeddings: bool = False
+    include_total: bool = True
+
+
+class PageAnswer(Answer):
+    """One page of a listing."""
+
+    memories: list[Memory]
+    total: int | None = None
+    """How many memories the filter admits, on all pages."""
+    next_cursor: str | None = None
+    """Null on the last page."""
+
+
+class MMR(Request):
+    """Maximal marginal relevance: hits that are relevant and unlike each other."""
+
+    fetch_k: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = 50
+    """How many of the best hits to choose from."""
+    lambda_mult: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """1: relevance alone, 0: diversity alone."""
+
+
+class SearchRequest(Scope):
+    """A search by text, by vector, or by both."""
+
+    query: Text | None = None
+    embedding: PackedVector | None = None
+    collection: Name = DEFAULT_COLLECTION
+    filters: Filters = None
+    mode: Mode | None = None
+    """Left out: ``hybrid`` where there is a text and a vector for it, else what there is."""
+    alpha: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The vector's share in ``hybrid``: 0 keywords alone, 1 vectors alone, 0.5 where left out."""
+    limit: Limit = 10
+    offset: Offset = 0
+    min_score: float | None = None
+    mmr: MMR | None = None
+    include_embeddings: bool = False
+
+
+class SearchAnswer(Answer):
+    """The hits, best first."""
+
+    hits: list[Hit]
+
+
+class DeleteRequest(Scope):
+    """Which memories to delete: those that meet every criterion given, and at least one is."""
+
+    collection: Name = DEFAULT_COLLECTION
+    ids: Annotated[list[Name], Field(max_length=MAX_IDS)] | None = None
+    filters: Filters = None
+    everything: bool = False
+    """True, and no other criterion: empty the collection."""
+
+
+class DeletedAnswer(Answer):
+    """How many memories were deleted."""
+
+    deleted: int
+
+
+class CollectionInput(Request):
+    """How a collection embeds and compares."""
+
+    embedder: Embedder = "server"
+    dimension: Dimension | None = None
+    """Needed where the embedder is ``client``; otherwise that of the server's model."""
+    metric: Metric = "cosine"
+
+
+class Collection(Answer):
+    """A named set of memories with one way of embedding."""
+
+    name: str
+    embedder: Embedder
+    model: str | None = None
+    """The server's model that made the vectors."""
+    dimension: int
+    metric: Metric
+    memories: int
+    created_at: datetime
+
+
+class CollectionsAnswer(Answer):
+    """All collections, by name."""
+
+    collections: list[Collection]
+
+
+class Check(Answer):
+    """One part that the server needs."""
+
+    status: Literal["ok", "failed"]
+    latency_ms: float
+    error: str | None = None
+
+
+class Health(Answer):
+    """How the server is."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    version: str
+    uptime_seconds: float
+    checks: Mapping[str, Check] = Field(default_factory=dict)
+
+
+class Liveness(Answer):
+    """That the process answers."""
+
+    status: Literal["alive", "ready", "not_ready"]

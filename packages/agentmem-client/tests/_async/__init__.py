@@ -1,0 +1,1 @@
+"""Tests of the async client: written by hand."""

@@ -1,0 +1,150 @@
+"""The client itself: how it is made, shown and closed."""
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+import respx
+from agentmem_client import AgentMemError, AsyncAgentMemClient
+from pydantic import SecretStr
+
+MemoryJson = Callable[..., dict[str, Any]]
+
+KEY = "am_secret-key"
+
+
+def answer_with(response: httpx.Response) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.MockTransport(lambda _request: response))
+
+
+async def test_its_own_connections_are_closed() -> None:
+    async with AsyncAgentMemClient() as client:
+        pass
+    with pytest.raises(AgentMemError, match="closed"):
+        await client.get("m1")
+    await client.aclose()  # once more does no harm
+
+
+async def test_a_given_http_client_is_used_and_left_open(memory_json: MemoryJson) -> None:
+    http_client = answer_with(httpx.Response(200, json=memory_json(id="from here")))
+    async with AsyncAgentMemClient(http_client=http_client) as client:
+        memory = await client.get("m1")
+    assert memory.id == "from here"
+    assert not http_client.is_closed
+    await http_client.aclose()
+
+
+async def test_the_timeout_holds_for_a_given_http_client_too(memory_json: MemoryJson) -> None:
+    seen: list[Any] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"])
+        return httpx.Response(200, json=memory_json())
+
+    http_client = httpx.AsyncClient(transport=httpx.MockTransport(answer), timeout=1)
+    async with http_client:
+        await AsyncAgentMemClient(timeout=2.5, http_client=http_client).get("m1")
+    assert seen == [{"connect": 2.5, "read": 2.5, "write": 2.5, "pool": 2.5}]
+
+
+async def test_from_env(
+    monkeypatch: pytest.MonkeyPatch, respx_mock: respx.MockRouter, memory_json: MemoryJson
+) -> None:
+    monkeypatch.setenv("AGENTMEM_API_URL", "http://from-env.test")
+    monkeypatch.setenv("AGENTMEM_API_KEY", f" {KEY}\n")
+    monkeypatch.setenv("AGENTMEM_TIMEOUT", "4.5")
+    monkeypatch.setenv("AGENTMEM_MAX_RETRIES", "0")
+    monkeypatch.setenv("AGENTMEM_MAX_RETRY_SECONDS", "9")
+    route = respx_mock.get(host="from-env.test").respond(json=memory_json())
+    async with AsyncAgentMemClient.from_env() as client:
+        await client.get("m1")
+    request = route.calls.last.request
+    assert request.headers["X-API-Key"] == KEY
+    assert request.extensions["timeout"]["read"] == 4.5
+    assert client._settings.max_retries == 0
+    assert client._settings.max_retry_seconds == 9
+
+
+async def test_what_is_given_goes_before_the_environment(
+    monkeypatch: pytest.MonkeyPatch, memory_json: MemoryJson
+) -> None:
+    monkeypatch.setenv("AGENTMEM_API_URL", "http://from-env.test")
+    monkeypatch.setenv("AGENTMEM_MAX_RETRIES", "7")
+    http_client = answer_with(httpx.Response(200, json=memory_json()))
+    client = AsyncAgentMemClient.from_env(
+        api_url="http://given.test", max_retries=0, http_client=http_client
+    )
+    assert client._settings.api_url == "http://given.test"
+    assert client._settings.max_retries == 0
+    await client.get("m1")
+    await http_client.aclose()
+
+
+async def test_without_environment_from_env_has_the_defaults() -> None:
+    async with AsyncAgentMemClient.from_env() as found, AsyncAgentMemClient() as default:
+        assert found._settings == default._settings
+        assert repr(default) == "AsyncAgentMemClient('http://localhost:8080')"
+
+
+@pytest.mark.parametrize("key", [KEY, SecretStr(KEY)])
+async def test_the_key_is_never_shown(key: str | SecretStr) -> None:
+    # Every kind of failure, each of an answer that echoes the key back.
+    echo = {"Content-Type": "text/plain", "X-Request-ID": "r1"}
+    answers = [
+        httpx.Response(200, text=f"you sent {KEY}", headers=echo),
+        httpx.Response(200, json={"id": KEY}),
+        httpx.Response(302, headers={"Location": f"http://x.test/?key={KEY}"}),
+        httpx.Response(401, text=f"you sent {KEY}", headers=echo),
+        httpx.Response(500, json={"error": KEY}),
+    ]
+    for answer in answers:
+        http_client = answer_with(answer)
+        client = AsyncAgentMemClient("http://agentmem.test", key, http_client=http_client)
+        with pytest.raises(AgentMemError) as caught:
+            await client.get("m1")
+        error = caught.value
+        for text in (
+            str(error),
+            repr(error),
+            repr(vars(error)),
+            "".join(traceback.format_exception(error)),
+            repr(client),
+            repr(client._settings),
+        ):
+            assert KEY not in text
+        await http_client.aclose()
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"{KEY}é", f"a {KEY}", f"{KEY}\x00"])
+def test_an_impossible_key_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(AgentMemError, match="API key") as caught:
+        AsyncAgentMemClient(api_key=key)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"api_url": "localhost:8080"},
+        {"api_url": ""},
+        {"api_url": "ftp://files.test"},
+        {"api_url": "http://"},
+        {"api_url": "http://host:port"},
+        {"api_url": "http://ann:hunter2@host"},
+        {"api_url": "http://host/?a=1"},
+        {"api_url": "http://host/#a"},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": float("nan")},
+        {"timeout": float("inf")},
+        {"max_retries": -1},
+        {"max_retry_seconds": -1},
+        {"max_retry_seconds": float("nan")},
+    ],
+)
+def test_impossible_settings_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(AgentMemError, match=next(iter(arguments))) as caught:
+        AsyncAgentMemClient(**arguments)
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,196 @@
+"""What the tests share: a fake at the HTTP seam, and a real server process."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import pytest
+from agentmem_client import AgentMemClient, AsyncAgentMemClient
+
+Way = Literal["sync", "async"]
+
+
+@pytest.fixture(params=["sync", "async"])
+def way(request: pytest.FixtureRequest) -> Way:
+    """Which of the two halves of a class a test goes through."""
+    way: Way = request.param
+    return way
+
+
+@dataclass
+class Fake:
+    """As much of a server as the adapters call, with all that it was sent."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    hits: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
+    page: int = 1_000
+    """The largest page it answers."""
+    refuse: str | None = None
+    """An error code to answer every batch with."""
+
+    @property
+    def bodies(self) -> list[Any]:
+        """The JSON bodies, in order."""
+        return [json.loads(request.content) for request in self.requests]
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        match request.method, request.url.path:
+            case "POST", "/api/v1/memories/batch":
+                return self._add(json.loads(request.content))
+            case "GET", "/api/v1/memories":
+                return self._list(dict(request.url.params))
+            case "POST", "/api/v1/memories/delete":
+                return self._delete(json.loads(request.content))
+            case "POST", "/api/v1/memories/search":
+                return httpx.Response(200, json={"hits": self.hits})
+        raise AssertionError(f"unexpected: {request.method} {request.url}")
+
+    @staticmethod
+    def record(**fields: Any) -> dict[str, Any]:
+        """A memory as a server answers it."""
+        now = datetime.now(UTC).isoformat()
+        empty: dict[str, Any] = dict.fromkeys((*SCOPE, "type"))
+        defaults = {"collection": "default", "metadata": {}, "created_at": now, "updated_at": now}
+        return {**empty, **defaults, **fields}
+
+    def _add(self, body: dict[str, Any]) -> httpx.Response:
+        if self.refuse is not None:
+            error = {"code": self.refuse, "message": "no", "details": {}}
+            results = [
+                {"id": m["id"], "status": "failed", "error": error} for m in body["memories"]
+            ]
+            return httpx.Response(200, json={"results": results})
+        self.records += [self.record(**memory) for memory in body["memories"]]
+        results = [{"id": memory["id"], "status": "stored"} for memory in body["memories"]]
+        return httpx.Response(200, json={"results": results})
+
+    def _list(self, query: dict[str, str]) -> httpx.Response:
+        matching = self._matching({**query, "filters": json.loads(query.get("filters", "{}"))})
+        start = int(query.get("cursor", 0))
+        end = start + min(int(query.get("limit", 100)), self.page)
+        cursor = str(end) if end < len(matching) else None
+        return httpx.Response(200, json={"memories": matching[start:end], "next_cursor": cursor})
+
+    def _delete(self, body: dict[str, Any]) -> httpx.Response:
+        matching = self._matching(body)
+        self.records = [one for one in self.records if one not in matching]
+        return httpx.Response(200, json={"deleted": len(matching)})
+
+    def _matching(self, criteria: dict[str, Any]) -> list[dict[str, Any]]:
+        fields = {name: criteria[name] for name in SCOPE if name in criteria}
+        fields.setdefault("collection", "default")
+        return [
+            one
+            for one in self.records
+            if all(one[name] == value for name, value in fields.items())
+            and _admits(criteria.get("filters", {}), one)
+        ]
+
+
+SCOPE = ("user_id", "agent_id", "session_id", "collection")
+
+
+def _admits(filters: dict[str, Any], one: dict[str, Any]) -> bool:
+    """Equality and $exists: what the history asks for."""
+    if "$and" in filters:
+        return all(_admits(part, one) for part in filters["$and"])
+    for name, condition in filters.items():
+        value = one.get(name[1:]) if name.startswith("@") else one["metadata"].get(name)
+        operators = condition if isinstance(condition, dict) else {"$eq": condition}
+        for operator, operand in operators.items():
+            met = {"$eq": value == operand, "$exists": (value is not None) == operand}
+            if not met[operator]:
+                return False
+    return True
+
+
+@pytest.fixture
+def fake() -> Fake:
+    return Fake()
+
+
+@pytest.fixture
+async def connection(fake: Fake) -> AsyncIterator[dict[str, Any]]:
+    """The keyword arguments that connect an adapter to the fake."""
+    transport = httpx.MockTransport(fake)
+    with httpx.Client(transport=transport) as http:
+        async with httpx.AsyncClient(transport=transport) as async_http:
+            yield {
+                "client": AgentMemClient(http_client=http, max_retries=0),
+                "async_client": AsyncAgentMemClient(http_client=async_http, max_retries=0),
+            }
+
+
+class Server:
+    """A real server process on a file of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._database = directory / "memories.db"
+        self._log = directory / "server.log"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "agentmem_server.cli", "serve", "--host", "127.0.0.1"]
+        command += ["--port", str(self._port), "--database", f"sqlite:///{self._database}"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 60
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                pytest.fail(f"the server is not ready:\n{self._log.read_text()[-4_000:]}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+        finally:
+            self._process = None
+
+    def restart(self) -> None:
+        """End the process, and start another on the same file and port."""
+        self.stop()
+        self.start()
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health/ready", timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def clients(server: Server) -> AsyncIterator[dict[str, Any]]:
+    """The keyword arguments that connect an adapter to the real server."""
+    with AgentMemClient(server.url) as client:
+        async with AsyncAgentMemClient(server.url) as async_client:
+            yield {"client": client, "async_client": async_client}

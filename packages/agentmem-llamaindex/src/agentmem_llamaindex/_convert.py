@@ -1,0 +1,85 @@
+"""Nodes as memories, and back: pure functions."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from agentmem_client.models import AddResult, Hit, Memory
+from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+from llama_index.core.vector_stores.types import VectorStoreQueryResult
+from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
+
+from .errors import NodesNotAdded
+
+UNRANKED = 1.0
+"""The similarity of a node that was found by its filters alone: it fits them, fully."""
+
+
+def to_items(nodes: Iterable[BaseNode]) -> list[dict[str, Any]]:
+    """Nodes as the items of a batch.
+
+    Raises:
+        ValueError: when a node has no embedding. Without vectors the first write would make a
+            collection that embeds by itself, so that is found before anything is sent.
+    """
+    return [_to_item(node) for node in nodes]
+
+
+def _to_item(node: BaseNode) -> dict[str, Any]:
+    if node.embedding is None:
+        raise ValueError(f"the node {node.node_id!r} has no embedding: nothing was stored")
+    return {
+        "id": node.node_id,
+        "content": node.get_content(metadata_mode=MetadataMode.NONE),
+        "metadata": node_to_metadata_dict(node, remove_text=True, flat_metadata=False),
+        "embedding": node.embedding,
+    }
+
+
+def stored_ids(results: Sequence[AddResult]) -> list[str]:
+    """The ids of a batch, in the order of its items.
+
+    Raises:
+        NodesNotAdded: when one of them failed.
+    """
+    failures = [result for result in results if result.status == "failed"]
+    ids = [result.id for result in results if result.status != "failed" and result.id is not None]
+    if failures:
+        raise NodesNotAdded(failures, ids)
+    return ids
+
+
+def to_node(memory: Memory) -> BaseNode:
+    """A memory as the node that it was made from, with its embedding where the answer has one.
+
+    A memory that was not made from a node, but written by another client into the same
+    collection, becomes a `TextNode` with its id, content and metadata.
+    """
+    if "_node_content" in memory.metadata:
+        node = metadata_dict_to_node(memory.metadata, text=memory.content)
+    else:
+        node = TextNode(id_=memory.id, text=memory.content, metadata=memory.metadata)
+    node.embedding = memory.embedding
+    return node
+
+
+def to_nodes(memories: Iterable[Memory]) -> list[BaseNode]:
+    """Memories as nodes, in their order."""
+    return [to_node(memory) for memory in memories]
+
+
+def found(hits: Sequence[Hit]) -> VectorStoreQueryResult:
+    """The hits of a search, best first."""
+    return _result(hits, [hit.score for hit in hits])
+
+
+def listed(memories: Sequence[Memory]) -> VectorStoreQueryResult:
+    """Memories that a filter admits, in the order in which they were first stored."""
+    return _result(memories, [UNRANKED] * len(memories))
+
+
+def _result(memories: Sequence[Memory], similarities: list[float]) -> VectorStoreQueryResult:
+    return VectorStoreQueryResult(
+        nodes=to_nodes(memories),
+        similarities=similarities,
+        ids=[memory.id for memory in memories],
+    )

@@ -1,0 +1,188 @@
+"""A store at the seam and one on a real server, each sync and async."""
+
+import hashlib
+import json
+import math
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+import httpx
+import pytest
+from agentmem_client import AgentMemClient, AsyncAgentMemClient
+from agentmem_llamaindex import AgentMemVectorStore
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
+
+TWINS = {
+    "add": "async_add",
+    "delete": "adelete",
+    "query": "aquery",
+    "get_nodes": "aget_nodes",
+    "delete_nodes": "adelete_nodes",
+    "clear": "aclear",
+}
+
+Call = Callable[..., Awaitable[Any]]
+MakeNode = Callable[..., TextNode]
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Call:
+    """Calls a store's method by its sync name, or the async twin of it."""
+    flavour: Literal["sync", "async"] = request.param
+
+    async def call(store: AgentMemVectorStore, method: str, *args: Any, **kwargs: Any) -> Any:
+        if flavour == "sync":
+            return getattr(store, method)(*args, **kwargs)
+        return await getattr(store, TWINS[method])(*args, **kwargs)
+
+    return call
+
+
+@pytest.fixture
+def make_node() -> MakeNode:
+    """Makes a node: ``make_node("1", [1.0, 0.0], text=…, doc=…, **metadata)``."""
+
+    def make_node(
+        id_: str,
+        embedding: list[float] | None,
+        *,
+        text: str = "",
+        doc: str | None = None,
+        **metadata: Any,
+    ) -> TextNode:
+        node = TextNode(id_=id_, text=text or f"text of {id_}", metadata=metadata)
+        node.embedding = embedding
+        if doc is not None:
+            node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(node_id=doc)
+        return node
+
+    return make_node
+
+
+class Seam:
+    """Stands where the network would be: keeps what is asked, answers what it was told to."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, dict[str, Any]]] = []
+        self.headers: list[httpx.Headers] = []
+        self.answers: dict[str, list[dict[str, Any]]] = {}
+
+    def answer(self, path: str, *answers: dict[str, Any]) -> None:
+        """What to answer there, one after the other; the last one for good."""
+        self.answers[f"/api/v1/memories{path}"] = list(answers)
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        text = request.url.query.decode()
+        sent = json.loads(request.content) if request.content else dict(parse_qsl(text))
+        self.requests.append((request.method, path, sent))
+        self.headers.append(request.headers)
+        queue = self.answers[path]
+        return httpx.Response(200, json=queue.pop(0) if len(queue) > 1 else queue[0])
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        """The bodies, or query strings, of all requests."""
+        return [sent for _, _, sent in self.requests]
+
+    def store(self, **settings: Any) -> AgentMemVectorStore:
+        transport = httpx.MockTransport(self.handle)
+        url = "http://seam.test"
+        return AgentMemVectorStore(
+            client=AgentMemClient(url, "k-1", http_client=httpx.Client(transport=transport)),
+            async_client=AsyncAgentMemClient(
+                url, "k-1", http_client=httpx.AsyncClient(transport=transport)
+            ),
+            **settings,
+        )
+
+
+@pytest.fixture
+def seam() -> Seam:
+    return Seam()
+
+
+class WordEmbedding(BaseEmbedding):
+    """Each word is a direction, the same in every process: texts that share words are near."""
+
+    dimension: int = 64
+
+    def _vector(self, text: str) -> list[float]:
+        vector = [0.0] * self.dimension
+        for word in re.findall(r"\w+", text.lower()):
+            digest = hashlib.sha256(word.encode()).digest()
+            vector[digest[0] % self.dimension] += 1.0
+        length = math.hypot(*vector) or 1.0
+        return [number / length for number in vector]
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._vector(query)
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return self._vector(query)
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._vector(text)
+
+
+@pytest.fixture
+def embed_model() -> BaseEmbedding:
+    return WordEmbedding()
+
+
+@pytest.fixture(scope="session")
+def api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server in a process of its own, on a temporary file."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "agentmem_server.cli", "serve"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--database", f"sqlite:///{(folder / 'memories.db').as_posix()}"]
+    log_path = folder / "server.log"
+    # Without a bound on the requests of a second, which tests reach.
+    environment = os.environ | {"AGENTMEM_RATE_LIMIT": "0"}
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    try:
+        _await_ready(f"http://127.0.0.1:{port}", process, log_path)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health/ready", timeout=2).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass  # it doesn't listen yet
+        time.sleep(0.05)
+    pytest.fail(f"the server did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+@pytest.fixture
+def store(api_url: str) -> Iterator[AgentMemVectorStore]:
+    """On the real server, in a collection of its own."""
+    store = AgentMemVectorStore(api_url=api_url, collection=f"test-{uuid.uuid4().hex[:12]}")
+    yield store
+    store.client.delete_collection(store.collection)
+    store.close()

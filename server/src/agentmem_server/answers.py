@@ -1,0 +1,33 @@
+"""Answers: a model as JSON, and every error in the one shape that the API has for them."""
+
+import math
+
+from agentmem_client import models as m
+from agentmem_client.errors import APIError
+from pydantic import BaseModel
+from starlette.responses import Response
+
+
+def answer(model: BaseModel, status: int = 200) -> Response:
+    """A model as a JSON answer."""
+    return json_answer(model.model_dump_json().encode(), status)
+
+
+def json_answer(body: bytes, status: int = 200) -> Response:
+    """Encoded JSON as an answer."""
+    return Response(body, status, media_type="application/json")
+
+
+def error_answer(error: APIError, request_id: str | None) -> Response:
+    """An error as it is answered."""
+    body = m.ErrorAnswer(
+        error=m.ErrorBody(code=error.code, message=error.message, details=error.details),
+        request_id=request_id,
+    )
+    response = json_answer(body.model_dump_json().encode(), error.status)
+    retry_after = error.retry_after
+    if retry_after is None and error.status == 503:
+        retry_after = 1.0
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(math.ceil(retry_after))
+    return response

@@ -1,0 +1,83 @@
+"""The wiring: settings to store, embedder, engine, routes and middleware. Nothing else does any."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from .embedding import Embedder, open_embedder
+from .engine import Engine, Limits
+from .middleware.body_limit import BodyLimit
+from .middleware.raw_path import RawPath
+from .middleware.request_log import RequestLog
+from .routes.collections import CollectionRoutes
+from .routes.errors import handle_errors
+from .routes.health import HealthRoutes
+from .routes.memories import MemoryRoutes
+from .routes.openapi import openapi_routes
+from .settings import Settings
+from .storage import open_store
+
+
+@asynccontextmanager
+async def open_app(
+    settings: Settings, embedder: Embedder | None = None
+) -> AsyncIterator[Starlette]:
+    """The ASGI application, with its store and embedder open until the context ends.
+
+    Args:
+        settings: how it runs.
+        embedder: used instead of the one that the settings name; the caller closes it.
+
+    Raises:
+        InvalidRequest: for a database URL of an unknown kind.
+        Unavailable: when the store can't be opened.
+        EmbedderMisconfigured: when the embedder's settings can't work.
+        EmbedderUnavailable: when the embedder does not answer.
+    """
+    async with AsyncExitStack() as stack:
+        if embedder is None:
+            embedder = await _open_embedder(settings)
+            stack.push_async_callback(embedder.close)
+        store = await open_store(settings.database_url, readers=settings.readers)
+        stack.push_async_callback(store.close)
+        engine = Engine(store, embedder, _limits(settings))
+        stack.push_async_callback(engine.close)
+        app = Starlette(
+            routes=[
+                *MemoryRoutes(engine).routes(),
+                *CollectionRoutes(engine).routes(),
+                *HealthRoutes(store.checks()).routes(),
+                *openapi_routes(),
+            ],
+            middleware=[
+                Middleware(RequestLog),
+                Middleware(BodyLimit, limit=settings.max_body),
+                Middleware(RawPath),
+            ],
+        )
+        app.router.redirect_slashes = False
+        handle_errors(app)
+        yield app
+
+
+async def _open_embedder(settings: Settings) -> Embedder:
+    key = settings.embedder_key
+    return await open_embedder(
+        settings.embedder,
+        base_url=settings.embedder_url,
+        api_key=None if key is None else key.get_secret_value(),
+        model=settings.embedder_model,
+        dimension=settings.embedder_dimension,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_pending=settings.max_pending,
+        embedding_cache_size=settings.embedding_cache_size,
+        embedding_cache_ttl=settings.embedding_cache_ttl,
+        result_cache_size=settings.result_cache_size,
+        result_cache_ttl=settings.result_cache_ttl,
+    )

@@ -1,0 +1,120 @@
+"""Natural batching: while one batch runs, the next one gathers."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
+from typing import Generic, TypeVar
+
+from agentmem_client.errors import Overloaded
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """Runs many callers' items together, in the order in which they came.
+
+    There is no timer: an idle batcher runs an item at once, a busy one gathers what comes
+    meanwhile. An accepted item runs even if its caller is cancelled.
+
+    Args:
+        run: does the work of a batch, one batch at a time. It returns an outcome for each item,
+            in order; an Exception there is that item's alone. If it raises instead, the items
+            are run again one by one, so that a bad item fails only its caller: `run` must bear
+            that. For a failure of all (the service is down), return it for each item.
+        max_batch: the most items in one batch.
+        max_pending: the most items accepted and not yet answered; past it, `Overloaded`.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[Item]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        max_batch: int,
+        max_pending: int,
+    ) -> None:
+        self._run = run
+        self._max_batch = max_batch
+        self._max_pending = max_pending
+        self._waiting: deque[tuple[Item, asyncio.Future[Result | Exception]]] = deque()
+        self._running = 0
+        self._worker: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def pending(self) -> int:
+        """The number of items accepted and not yet answered."""
+        return len(self._waiting) + self._running
+
+    async def submit(self, item: Item) -> Result:
+        """Run `item` with others and return its result, or raise its Exception.
+
+        Raises:
+            Overloaded: too many items are pending, or the batcher is closed. It was not run.
+        """
+        (outcome,) = await self.submit_many([item])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def submit_many(self, items: Sequence[Item]) -> list[Result | Exception]:
+        """Run `items`, in as many batches as they need, and return their outcomes in order.
+
+        Raises:
+            Overloaded: they don't all fit, or the batcher is closed. None of them was run.
+        """
+        if self._closed:
+            raise Overloaded("the server is shutting down", retry_after=1.0)
+        if self.pending + len(items) > self._max_pending:
+            raise Overloaded(
+                f"{self.pending} items are pending of at most {self._max_pending}: "
+                f"there is no room for {len(items)} more",
+                retry_after=1.0,
+            )
+        loop = asyncio.get_running_loop()
+        # A future holds an Exception as its result: a caller that left needn't retrieve it.
+        futures: list[asyncio.Future[Result | Exception]] = [loop.create_future() for _ in items]
+        self._waiting.extend(zip(items, futures, strict=True))
+        if self._waiting and self._worker is None:
+            # In a context of its own: the batches don't belong to the caller that came first.
+            self._worker = loop.create_task(self._work(), context=Context())
+        return [await future for future in futures]
+
+    async def close(self) -> None:
+        """Refuse new items, and return when those accepted have been answered."""
+        self._closed = True
+        if self._worker is not None:
+            # Unlike awaiting it, waiting doesn't cancel the worker when this call is cancelled.
+            await asyncio.wait([self._worker])
+
+    async def _work(self) -> None:
+        batch: list[tuple[Item, asyncio.Future[Result | Exception]]] = []
+        try:
+            while self._waiting:
+                size = min(len(self._waiting), self._max_batch)
+                batch = [self._waiting.popleft() for _ in range(size)]
+                self._running = size
+                outcomes = await self._outcomes([item for item, _ in batch])
+                for (_, future), outcome in zip(batch, outcomes, strict=True):
+                    if not future.cancelled():
+                        future.set_result(outcome)
+        finally:
+            # All are answered, unless the event loop is ending and has cancelled this task.
+            for _, future in (*batch, *self._waiting):
+                future.cancel()
+            self._waiting.clear()
+            self._running = 0
+            self._worker = None
+
+    async def _outcomes(self, items: list[Item]) -> Sequence[Result | Exception]:
+        try:
+            outcomes = await self._run(items)
+        except Exception as error:  # each caller raises its own
+            if len(items) == 1:
+                return [error]
+            return [outcome for item in items for outcome in await self._outcomes([item])]
+        if len(outcomes) != len(items):
+            wrong = RuntimeError(f"a batch of {len(items)} items gave {len(outcomes)} outcomes")
+            return [wrong] * len(items)
+        return outcomes

@@ -1,0 +1,45 @@
+"""Where a page of a listing ended, as text that only the same listing takes back."""
+
+import base64
+import binascii
+from hashlib import blake2b
+
+from agentmem_client.errors import InvalidCursor
+from agentmem_client.models import ListQuery
+from pydantic import TypeAdapter, ValidationError
+
+_CURSOR = TypeAdapter(tuple[str, int, int])
+_LISTING = {"collection", "user_id", "agent_id", "session_id", "filters", "order_by", "order"}
+
+
+def encode(query: ListQuery, position: tuple[int, int]) -> str:
+    """The cursor for what comes after a position (the order's value, the record's seq)."""
+    return base64.urlsafe_b64encode(_CURSOR.dump_json((_listing(query), *position))).decode()
+
+
+def decode(query: ListQuery) -> tuple[int, int] | None:
+    """The position in a query's cursor; None where it has none.
+
+    Raises:
+        InvalidCursor: when it is no cursor, or another listing's.
+    """
+    if query.cursor is None:
+        return None
+    try:
+        text = base64.b64decode(query.cursor, altchars=b"-_", validate=True)
+        listing, value, seq = _CURSOR.validate_json(text)
+    except (binascii.Error, ValidationError, ValueError):
+        raise InvalidCursor("not a cursor: give next_cursor of the page before") from None
+    if listing != _listing(query):
+        raise InvalidCursor(
+            "the cursor belongs to another listing: keep collection, scope, filters and order as "
+            "they were on the first page"
+        )
+    if not all(-(2**63) <= number < 2**63 for number in (value, seq)):
+        raise InvalidCursor("not a cursor: give next_cursor of the page before")
+    return value, seq
+
+
+def _listing(query: ListQuery) -> str:
+    what = query.model_dump_json(include=_LISTING)
+    return blake2b(what.encode(), digest_size=8).hexdigest()

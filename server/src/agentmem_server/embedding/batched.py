@@ -1,0 +1,76 @@
+"""The embedder as the engine uses it: behind a cache, many callers' texts in one batch."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from agentmem_client.errors import InternalError, Unavailable
+
+from ..batcher import Batcher
+from ..cache import Cache
+from . import Embedder, EmbedderUnavailable
+
+
+class BatchedEmbedder:
+    """Texts to float32 bytes, nothing embedded twice in a short while.
+
+    Args:
+        embedder: makes the vectors.
+        max_batch: the most texts given to it at once; a query waits for a batch under way.
+        max_pending: the most texts that wait.
+        cache_size: how many vectors are kept.
+        cache_ttl: for how many seconds.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        max_batch: int,
+        max_pending: int,
+        cache_size: int,
+        cache_ttl: float,
+    ) -> None:
+        self.model = embedder.name
+        self.dimension = embedder.dimension
+        self._embedder = embedder
+        self._batcher: Batcher[str, bytes] = Batcher(
+            self._run, max_batch=max_batch, max_pending=max_pending
+        )
+        self._cache: Cache[bytes] = Cache(max_entries=cache_size, ttl=cache_ttl)
+
+    async def embed(self, text: str) -> bytes:
+        """The vector of one text.
+
+        Raises:
+            Unavailable: the embedder does not answer now.
+            InternalError: it refuses the text.
+            Overloaded: too many texts wait.
+        """
+        (outcome,) = await self.embed_many([text])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def embed_many(self, texts: Sequence[str]) -> list[bytes | Exception]:
+        """The vector of each text, or the error that it failed with."""
+        # By digest, so that the cache holds no long texts.
+        keys = [(self.model, blake2b(text.encode(), digest_size=16).digest()) for text in texts]
+        return await self._cache.get_or_compute_many(
+            keys, lambda missing: self._batcher.submit_many([texts[i] for i in missing])
+        )
+
+    async def close(self) -> None:
+        """Refuse new texts and finish those accepted; the embedder itself stays open."""
+        await self._batcher.close()
+
+    async def _run(self, texts: Sequence[str]) -> Sequence[bytes | Exception]:
+        try:
+            vectors = await self._embedder.embed(texts)
+        except EmbedderUnavailable as error:
+            if error.retryable:
+                down = Unavailable(f"the embedder is not available: {error}", retry_after=1.0)
+                return [down] * len(texts)
+            if len(texts) > 1:
+                raise  # the batcher tries them one by one, so that only the refused one fails
+            raise InternalError(f"the embedder refused the text: {error}") from error
+        return [vector.astype("<f4").tobytes() for vector in vectors]

@@ -1,0 +1,443 @@
+"""What the server does with memories: the policy, in reading order.
+
+add:    embed what the server has to embed -> write, batched with other callers -> answer.
+search: look in the results of equal searches -> embed the query -> let the store bring candidates
+        and rank them -> answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from agentmem_client import models as m
+from agentmem_client.errors import (
+    APIError,
+    DimensionMismatch,
+    EmbedderMismatch,
+    InvalidRequest,
+    NotFound,
+)
+
+from . import cursor, keywords, records, times
+from .batcher import Batcher
+from .cache import Cache
+from .embedding import Embedder
+from .embedding.batched import BatchedEmbedder
+from .search import Plan, plan, rank
+from .storage import (
+    Collection,
+    Delete,
+    DropCollection,
+    Embedding,
+    ListRequest,
+    Outcome,
+    Put,
+    PutCollection,
+    Record,
+    Scope,
+    SearchRequest,
+    Selection,
+    Store,
+    Stored,
+    Update,
+    Write,
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes and lifetimes of what the engine holds in memory. Times are in seconds."""
+
+    max_pending: int = 10_000
+    write_batch: int = 512
+    embed_batch: int = 64
+    embedding_cache_size: int = 1_000
+    embedding_cache_ttl: float = 300.0
+    result_cache_size: int = 500
+    result_cache_ttl: float = 60.0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An encoded answer, and when the first memory in it expires (microseconds)."""
+
+    body: bytes
+    expires_at: int | None
+
+    def lifetime(self) -> float:
+        if self.expires_at is None:
+            return float("inf")
+        return (self.expires_at - times.now()) / 1_000_000
+
+
+class Engine:
+    """Adds, finds, changes and deletes the memories of all tenants in one store.
+
+    Every method takes the tenant first, and sees nothing of another one's. All may raise the errors
+    of `agentmem_client.errors`; the docstrings name those that are particular.
+    """
+
+    def __init__(self, store: Store, embedder: Embedder, limits: Limits | None = None) -> None:
+        limits = limits or Limits()
+        self._store = store
+        self._writes: Batcher[Write, Outcome] = Batcher(
+            store.write, max_batch=limits.write_batch, max_pending=limits.max_pending
+        )
+        self._embedder = BatchedEmbedder(
+            embedder,
+            max_batch=limits.embed_batch,
+            max_pending=limits.max_pending,
+            cache_size=limits.embedding_cache_size,
+            cache_ttl=limits.embedding_cache_ttl,
+        )
+        self._results: Cache[_Found] = Cache(
+            max_entries=limits.result_cache_size,
+            ttl=limits.result_cache_ttl,
+            lifetime=_Found.lifetime,
+        )
+
+    async def add(self, tenant: str, memory: m.MemoryInput) -> m.Memory:
+        """Store a memory, or replace the one with its id, and answer it as it is stored."""
+        (put,) = await self._prepare(tenant, [memory])
+        if isinstance(put, Exception):
+            raise put
+        (stored,) = await self._writes.submit(put)
+        return records.to_memory(stored.record, memory.collection, with_vector=False)
+
+    async def add_many(
+        self, tenant: str, memories: Sequence[m.MemoryInput | APIError]
+    ) -> list[m.AddResult]:
+        """Store memories, each with its own outcome, in order.
+
+        An error in place of a memory (it could not be read) is its outcome.
+        """
+        good = [memory for memory in memories if not isinstance(memory, APIError)]
+        prepared = await self._prepare(tenant, good)
+        puts = [put for put in prepared if isinstance(put, Put)]
+        stored = iter(await self._writes.submit_many(puts))
+        outcomes = iter([next(stored) if isinstance(put, Put) else put for put in prepared])
+        return [
+            _result(None, memory)
+            if isinstance(memory, APIError)
+            else _result(memory.id, next(outcomes))
+            for memory in memories
+        ]
+
+    async def add_all(self, tenant: str, memories: Sequence[m.MemoryInput]) -> list[m.AddResult]:
+        """Store memories of one collection in one transaction, or none of them.
+
+        Raises:
+            InvalidRequest: when they are of several collections.
+        """
+        if not memories:
+            return []
+        if len({memory.collection for memory in memories}) > 1:
+            raise InvalidRequest("an atomic batch goes into one collection: send one for each")
+        puts = []
+        for put in await self._prepare(tenant, memories):
+            if isinstance(put, Exception):
+                raise put
+            puts.append(put)
+        for put in puts[1:]:
+            puts[0].embedding.check_given(put.embedding)
+        everything = [record for put in puts for record in put.records]
+        whole = Put(tenant, puts[0].collection, puts[0].embedding, everything)
+        return [_result(one.record.id, [one]) for one in await self._writes.submit(whole)]
+
+    async def search(self, tenant: str, request: m.SearchRequest) -> bytes:
+        """The JSON of a `SearchAnswer`. It sees every write that was answered before.
+
+        Raises:
+            InvalidRequest: for options that don't go together or with the collection.
+        """
+        # Before anything is read: what a later write changes must not be kept under its version.
+        version = await self._store.version(tenant, request.collection)
+        key = (tenant, version, request.model_dump_json())
+        found = await self._results.get_or_compute(key, partial(self._search, tenant, request))
+        return found.body
+
+    async def _search(self, tenant: str, request: m.SearchRequest) -> _Found:
+        collection = await self._store.collection(tenant, request.collection)
+        chosen = plan(request, None if collection is None else collection.embedding)
+        found: list[tuple[Record, float]] = []
+        if collection is not None:
+            found = await self._store.search(
+                collection,
+                SearchRequest(
+                    selection=Selection(_scope(request), request.filters),
+                    vector=await self._query_vector(chosen, request, collection),
+                    terms=keywords.keyword_query(request.query or "") if chosen.by_keyword else [],
+                    depth=chosen.depth,
+                    rank=partial(rank, chosen, request),
+                    with_vectors=request.include_embeddings,
+                ),
+            )
+        hits = [
+            records.to_hit(
+                record, request.collection, score, with_vector=request.include_embeddings
+            )
+            for record, score in found
+        ]
+        expiries = [record.expires_at for record, _ in found if record.expires_at is not None]
+        answer = m.SearchAnswer.model_construct(hits=hits)
+        return _Found(answer.model_dump_json().encode(), min(expiries, default=None))
+
+    async def _query_vector(
+        self, chosen: Plan, request: m.SearchRequest, collection: Collection
+    ) -> bytes | None:
+        if not chosen.by_vector:
+            return None
+        if request.embedding is not None:
+            return request.embedding
+        collection.embedding.check_given(self._server_embedding)
+        return await self._embedder.embed(request.query or "")
+
+    async def get(self, tenant: str, memory_id: str, query: m.GetQuery) -> m.Memory:
+        """One memory.
+
+        Raises:
+            NotFound: when there is none with this id.
+        """
+        request = m.GetManyRequest(
+            ids=[memory_id],
+            collection=query.collection,
+            include_embeddings=query.include_embeddings,
+        )
+        found = await self.get_many(tenant, request)
+        if not found:
+            raise _no_memory(memory_id, query.collection)
+        return found[0]
+
+    async def get_many(self, tenant: str, request: m.GetManyRequest) -> list[m.Memory]:
+        """The memories with these ids, in this order; missing ones are skipped."""
+        collection = await self._store.collection(tenant, request.collection)
+        if collection is None:
+            return []
+        with_vectors = request.include_embeddings
+        found = await self._store.get(collection, request.ids, with_vectors=with_vectors)
+        return [
+            records.to_memory(record, collection.name, with_vector=with_vectors) for record in found
+        ]
+
+    async def page(self, tenant: str, query: m.ListQuery) -> m.PageAnswer:
+        """One page of a listing.
+
+        Raises:
+            InvalidCursor: for a cursor of another listing.
+        """
+        after = cursor.decode(query)
+        if after is not None and query.offset:
+            raise InvalidRequest("a page starts at a cursor or at an offset: give one of them")
+        collection = await self._store.collection(tenant, query.collection)
+        if collection is None:
+            return m.PageAnswer(memories=[], total=0 if query.include_total else None)
+        found = await self._store.page(
+            collection,
+            ListRequest(
+                selection=Selection(_scope(query), query.filters),
+                order_by=query.order_by,
+                order=query.order,
+                limit=query.limit,
+                offset=query.offset,
+                after=after,
+                with_total=query.include_total,
+                with_vectors=query.include_embeddings,
+            ),
+        )
+        return m.PageAnswer.model_construct(
+            memories=[
+                records.to_memory(record, collection.name, with_vector=query.include_embeddings)
+                for record in found.records
+            ],
+            total=found.total,
+            next_cursor=None if found.next is None else cursor.encode(query, found.next),
+        )
+
+    async def update(
+        self, tenant: str, collection_name: str, memory_id: str, update: m.MemoryUpdate
+    ) -> m.Memory:
+        """Change the given fields of a memory, and answer it as it is stored.
+
+        Raises:
+            NotFound: when there is none with this id.
+            EmbedderMismatch: when the content changes and the collection's vectors come from the
+                caller, but no new one does; or the other way round.
+        """
+        changes = records.to_changes(update)
+        collection = await self._store.collection(tenant, collection_name)
+        found = [] if collection is None else await self._store.get(collection, [memory_id])
+        if collection is None or not found:
+            raise _no_memory(memory_id, collection_name)
+        given, vector = await self._new_vector(collection.embedding, found[0], update, changes)
+        after: Record | None = await self._writes.submit(
+            Update(tenant, collection_name, memory_id, changes, times.now(), given, vector)
+        )
+        if after is None:
+            raise _no_memory(memory_id, collection_name)
+        return records.to_memory(after, collection_name, with_vector=False)
+
+    async def _new_vector(
+        self,
+        embedding: Embedding,
+        before: Record,
+        update: m.MemoryUpdate,
+        changes: records.Changes,
+    ) -> tuple[Embedding | None, bytes | None]:
+        """The vector that an update calls for, if any, and how it was made."""
+        if update.embedding is not None:
+            return _client_embedding(update.embedding), update.embedding
+        after = records.changed(before, changes)
+        text = keywords.dense_text(after.context_date, after.content)
+        if text == keywords.dense_text(before.context_date, before.content):
+            return None, None
+        if embedding.embedder == "client":
+            if after.content == before.content:
+                return None, None  # only the date changed, which is the server's addition
+            raise EmbedderMismatch(
+                "the content changes, and this collection's vectors come from the caller: give "
+                "the embedding of the new content with it"
+            )
+        embedding.check_given(self._server_embedding)
+        return self._server_embedding, await self._embedder.embed(text)
+
+    async def delete(self, tenant: str, collection_name: str, memory_id: str) -> int:
+        """Delete a memory; answers 1, or 0 when there was none."""
+        selection = Selection(ids=[memory_id])
+        deleted: int = await self._writes.submit(Delete(tenant, collection_name, selection))
+        return deleted
+
+    async def delete_many(self, tenant: str, request: m.DeleteRequest) -> int:
+        """Delete the memories that meet every criterion given; answers how many.
+
+        Raises:
+            InvalidRequest: when no criterion is given, or one beside ``everything``.
+        """
+        selection = Selection(_scope(request), request.filters, request.ids)
+        if request.everything != (selection == Selection()):
+            raise InvalidRequest(
+                "everything=true empties the collection: give no other criterion with it"
+                if request.everything
+                else "give ids, filters or a scope to say which memories to delete; to empty the "
+                "collection, say everything=true"
+            )
+        deleted: int = await self._writes.submit(Delete(tenant, request.collection, selection))
+        return deleted
+
+    async def collections(self, tenant: str) -> list[m.Collection]:
+        """All collections, by name."""
+        return [await self._describe(one) for one in await self._store.collections(tenant)]
+
+    async def collection(self, tenant: str, name: str) -> m.Collection:
+        """One collection.
+
+        Raises:
+            NotFound: when there is none of this name.
+        """
+        found = await self._store.collection(tenant, name)
+        if found is None:
+            raise NotFound(f"there is no collection {name!r}: its first memory would make it")
+        return await self._describe(found)
+
+    async def put_collection(self, tenant: str, name: str, wish: m.CollectionInput) -> m.Collection:
+        """Make a collection, or find it as wished.
+
+        Raises:
+            InvalidRequest: when the caller embeds and gives no dimension.
+            DimensionMismatch: when the server embeds, with vectors of another length.
+            Conflict: when it exists with other settings.
+        """
+        if wish.embedder == "client":
+            if wish.dimension is None:
+                raise InvalidRequest("give the dimension of the vectors that the caller makes")
+            embedding = Embedding("client", None, wish.dimension, wish.metric)
+        else:
+            own = self._server_embedding
+            if wish.dimension not in (None, own.dimension):
+                raise DimensionMismatch(
+                    f"the server's model {own.model!r} makes vectors of {own.dimension} numbers, "
+                    f"not {wish.dimension}: leave the dimension out, or use embedder 'client'"
+                )
+            embedding = Embedding("server", own.model, own.dimension, wish.metric)
+        made: Collection = await self._writes.submit(
+            PutCollection(tenant, name, embedding, times.now())
+        )
+        return await self._describe(made)
+
+    async def drop_collection(self, tenant: str, name: str) -> int:
+        """Delete a collection; answers how many memories it had."""
+        deleted: int = await self._writes.submit(DropCollection(tenant, name))
+        return deleted
+
+    async def close(self) -> None:
+        """Refuse new work and finish what was accepted; the store and embedder stay open."""
+        await self._embedder.close()
+        await self._writes.close()
+
+    @property
+    def _server_embedding(self) -> Embedding:
+        return Embedding("server", self._embedder.model, self._embedder.dimension, "cosine")
+
+    async def _describe(self, collection: Collection) -> m.Collection:
+        embedding = collection.embedding
+        return m.Collection(
+            name=collection.name,
+            embedder=embedding.embedder,
+            model=embedding.model,
+            dimension=embedding.dimension,
+            metric=embedding.metric,
+            memories=await self._store.count(collection),
+            created_at=times.to_datetime(collection.created_at),
+        )
+
+    async def _prepare(
+        self, tenant: str, memories: Sequence[m.MemoryInput]
+    ) -> list[Put | Exception]:
+        """Each memory as a write with its vector, or what refuses it."""
+        now = times.now()
+        puts: list[Put | Exception] = []
+        texts: dict[int, str] = {}
+        for memory in memories:
+            record = records.to_record(memory, now)
+            embedding = self._server_embedding
+            if memory.embedding is not None:
+                embedding = _client_embedding(memory.embedding)
+            else:
+                texts[len(puts)] = keywords.dense_text(record.context_date, record.content)
+            puts.append(Put(tenant, memory.collection, embedding, [record]))
+            try:
+                # Before the work of embedding; the writer checks again, with the final word.
+                found = await self._store.collection(tenant, memory.collection)
+                if found is not None:
+                    found.embedding.check_given(embedding)
+            except APIError as refused:
+                texts.pop(len(puts) - 1, None)
+                puts[-1] = refused
+        vectors = await self._embedder.embed_many(list(texts.values()))
+        for position, vector in zip(texts, vectors, strict=True):
+            put = puts[position]
+            if isinstance(vector, Exception):
+                puts[position] = vector
+            elif isinstance(put, Put):
+                put.records[0].vector = vector
+        return puts
+
+
+def _scope(request: m.Scope) -> Scope:
+    return Scope(request.user_id, request.agent_id, request.session_id)
+
+
+def _client_embedding(vector: bytes) -> Embedding:
+    return Embedding("client", None, len(vector) // 4, "cosine")
+
+
+def _no_memory(memory_id: str, collection: str) -> NotFound:
+    return NotFound(f"there is no memory {memory_id!r} in the collection {collection!r}")
+
+
+def _result(memory_id: str | None, outcome: Sequence[Stored] | Exception) -> m.AddResult:
+    if isinstance(outcome, APIError):
+        error = m.ErrorBody(code=outcome.code, message=outcome.message, details=outcome.details)
+        return m.AddResult(id=memory_id, status="failed", error=error)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return m.AddResult(id=memory_id, status="stored" if outcome[0].created else "updated")

@@ -1,0 +1,57 @@
+"""Name each request, and log how it went: one line of JSON, without content, ids or keys."""
+
+import re
+import time
+
+import structlog
+from agentmem_client.ids import new_id
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_log = structlog.get_logger()
+_GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_QUIET = ("/health",)
+"""What probes ask all day, logged at debug level."""
+
+
+class RequestLog:
+    """Gives each request an id (the caller's ``X-Request-ID``, or a new one); logs its answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and log its answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        request_id = given.decode() if _GOOD_ID.fullmatch(given) else new_id()
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = time.perf_counter()
+        status = 499  # the caller left before there was an answer
+
+        async def marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, marked)
+        finally:
+            # The route's pattern, not the path: ids may tell whose memory it is.
+            route = scope.get("route")
+            path = getattr(route, "path", None)
+            log = _log.debug if path and path.startswith(_QUIET) else _log.info
+            log(
+                "request",
+                request_id=request_id,
+                method=scope["method"],
+                route=path,
+                status=status,
+                ms=round((time.perf_counter() - started) * 1_000, 2),
+            )

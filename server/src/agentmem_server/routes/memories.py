@@ -1,0 +1,108 @@
+"""The routes of memories."""
+
+from agentmem_client import endpoints as e
+from agentmem_client import models as m
+from agentmem_client.errors import APIError, InvalidRequest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ..answers import answer, json_answer
+from ..engine import Engine
+from .http import read_body, read_item, read_query, route, segment, tenant
+
+
+class MemoryRoutes:
+    """Adds, finds, changes and deletes memories."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def routes(self) -> list[Route]:
+        """One route an endpoint."""
+        return [
+            route(e.ADD_MEMORY, self.add),
+            route(e.ADD_MEMORIES, self.add_many),
+            route(e.LIST_MEMORIES, self.page),
+            route(e.SEARCH_MEMORIES, self.search),
+            route(e.GET_MEMORIES, self.get_many),
+            route(e.DELETE_MEMORIES, self.delete_many),
+            route(e.GET_MEMORY, self.get),
+            route(e.UPDATE_MEMORY, self.update),
+            route(e.DELETE_MEMORY, self.delete),
+        ]
+
+    async def add(self, request: Request) -> Response:
+        memory = await read_body(request, m.MemoryInput)
+        stored = await self._engine.add(tenant(request), memory)
+        return answer(stored, e.ADD_MEMORY.status)
+
+    async def add_many(self, request: Request) -> Response:
+        batch = await read_body(request, m.BatchRequest)
+        memories = [_read_memory(item) for item in batch.memories]
+        if batch.atomic:
+            results = await self._engine.add_all(tenant(request), _all_good(memories))
+        else:
+            results = await self._engine.add_many(tenant(request), memories)
+        return answer(m.BatchAnswer(results=results))
+
+    async def page(self, request: Request) -> Response:
+        return answer(await self._engine.page(tenant(request), read_query(request, m.ListQuery)))
+
+    async def search(self, request: Request) -> Response:
+        wanted = await read_body(request, m.SearchRequest)
+        return json_answer(await self._engine.search(tenant(request), wanted))
+
+    async def get_many(self, request: Request) -> Response:
+        wanted = await read_body(request, m.GetManyRequest)
+        return answer(
+            m.MemoriesAnswer(memories=await self._engine.get_many(tenant(request), wanted))
+        )
+
+    async def delete_many(self, request: Request) -> Response:
+        unwanted = await read_body(request, m.DeleteRequest)
+        return answer(
+            m.DeletedAnswer(deleted=await self._engine.delete_many(tenant(request), unwanted))
+        )
+
+    async def get(self, request: Request) -> Response:
+        query = read_query(request, m.GetQuery)
+        return answer(await self._engine.get(tenant(request), segment(request, "id"), query))
+
+    async def update(self, request: Request) -> Response:
+        query = read_query(request, m.CollectionQuery)
+        update = await read_body(request, m.MemoryUpdate)
+        return answer(
+            await self._engine.update(
+                tenant(request), query.collection, segment(request, "id"), update
+            )
+        )
+
+    async def delete(self, request: Request) -> Response:
+        query = read_query(request, m.CollectionQuery)
+        deleted = await self._engine.delete(
+            tenant(request), query.collection, segment(request, "id")
+        )
+        return answer(m.DeletedAnswer(deleted=deleted))
+
+
+def _read_memory(item: object) -> m.MemoryInput | APIError:
+    try:
+        return read_item(item, m.MemoryInput)
+    except APIError as refused:
+        return refused
+
+
+def _all_good(memories: list[m.MemoryInput | APIError]) -> list[m.MemoryInput]:
+    good = [memory for memory in memories if not isinstance(memory, APIError)]
+    if len(good) == len(memories):
+        return good
+    bad = [
+        {"field": f"memories.{index}", "message": memory.message}
+        for index, memory in enumerate(memories)
+        if isinstance(memory, APIError)
+    ]
+    raise InvalidRequest(
+        f"nothing of the atomic batch was stored: {bad[0]['field']}: {bad[0]['message']}",
+        details={"errors": bad},
+    )

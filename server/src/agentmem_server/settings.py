@@ -1,0 +1,45 @@
+"""The server's settings: environment variables that start with ``AGENTMEM_``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Size = Annotated[int, Field(ge=1)]
+CacheSize = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """How the server runs. Read once, at the start; times are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AGENTMEM_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    database_url: str = f"sqlite:///{Path('agentmem.db')}"
+    """``sqlite:///relative.db`` or ``sqlite:////absolute.db``."""
+    readers: Size = 4
+    """How many reads of the database run at once."""
+
+    embedder: Literal["builtin", "openai"] = "builtin"
+    embedder_url: str | None = None
+    """The root of an OpenAI-compatible API, such as ``http://localhost:11434/v1``."""
+    embedder_key: SecretStr | None = None
+    embedder_model: str | None = None
+    embedder_dimension: Size | None = None
+
+    max_body: Size = 32 * 1024 * 1024
+    """The largest body of a request."""
+    max_pending: Size = 10_000
+    """How many memories may wait to be embedded or written; past it callers get 503."""
+    embedding_cache_size: CacheSize = 1_000
+    embedding_cache_ttl: Seconds = 300.0
+    result_cache_size: CacheSize = 500
+    result_cache_ttl: Seconds = 60.0
+    shutdown_timeout: Seconds = 30.0
+    """How long requests under way may take to finish when the server is told to stop."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

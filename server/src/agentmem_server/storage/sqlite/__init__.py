@@ -1,0 +1,159 @@
+"""The store in one SQLite file: one writer thread, a few readers, vectors in memory.
+
+The file is the only source of truth. No other process may have it open as a server at the same
+time, for what is kept in memory of it would go stale: a lock beside the file sees to that.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Concatenate, ParamSpec, TypeVar
+
+import apsw
+from agentmem_client.errors import APIError, Unavailable
+from filelock import FileLock, Timeout
+
+from .. import Collection, ListRequest, Outcome, Page, Record, SearchRequest, Write
+from . import reader, schema
+from .memory_state import MemoryState
+from .writer import Writer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SqliteStore:
+    """A `Store` in a SQLite file."""
+
+    def __init__(self, path: Path, readers: int) -> None:
+        """Open the file; blocks. Use `open` from a coroutine."""
+        self._lock = FileLock(f"{path}.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise Unavailable(
+                f"another AgentMem server has {path} open: stop that one, or name another file"
+            ) from None
+        try:
+            self._write_connection = schema.connect(path)
+            schema.prepare(self._write_connection, path)
+            self._read_connections: SimpleQueue[apsw.Connection] = SimpleQueue()
+            for _ in range(readers):
+                self._read_connections.put(schema.connect(path, readonly=True))
+        except BaseException:
+            self._lock.release()
+            raise
+        self._readers = readers
+        self._state = MemoryState(self._write_connection)
+        self._writer = Writer(self._write_connection, self._state)
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="agentmem-write")
+        self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix="agentmem-read")
+
+    @classmethod
+    async def open(cls, path: str, *, readers: int) -> "SqliteStore":
+        """Open a file, making it and its folder if they aren't there.
+
+        Raises:
+            Unavailable: when it can't be opened, is in use, or is not ours.
+        """
+        schema.check_sqlite(apsw.sqlite_lib_version())
+        file = Path(path)
+
+        def open_file() -> SqliteStore:
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                return cls(file, readers)
+            except (OSError, apsw.Error) as error:
+                raise Unavailable(f"the database {file} can't be opened: {error}") from error
+
+        return await asyncio.to_thread(open_file)
+
+    async def write(self, writes: Sequence[Write]) -> list[Outcome | APIError]:
+        """Apply writes in order, durably; a refused one is its own outcome and leaves no trace."""
+        return await self._on(self._write_thread, self._writer.write, writes)
+
+    async def collection(self, tenant: str, name: str) -> Collection | None:
+        """One collection, if it is there."""
+        return self._state.find(tenant, name)
+
+    async def collections(self, tenant: str) -> list[Collection]:
+        """All collections of a tenant, by name."""
+        return self._state.all(tenant)
+
+    async def count(self, collection: Collection) -> int:
+        """How many memories it holds."""
+        return await self._read(reader.count, collection)
+
+    async def get(
+        self, collection: Collection, ids: Sequence[str], *, with_vectors: bool = False
+    ) -> list[Record]:
+        """The records with these ids, in this order; missing ones are skipped."""
+        return await self._read(reader.get, collection, ids, with_vectors)
+
+    async def page(self, collection: Collection, request: ListRequest) -> Page:
+        """One page of the selected records."""
+        return await self._read(reader.page, collection, request)
+
+    async def search(
+        self, collection: Collection, request: SearchRequest
+    ) -> list[tuple[Record, float]]:
+        """The ranked records with their scores, best first."""
+        index = self._state.vectors(collection)
+        if index is None and request.vector is not None:
+            # On the writer's thread, so that no commit comes between the rows and the index.
+            index = await self._on(self._write_thread, self._state.load_vectors, collection)
+        return await self._read(reader.search, collection, index, request)
+
+    async def version(self, tenant: str, collection: str) -> int:
+        """The number of the last commit that wrote to the collection."""
+        return self._state.version(tenant, collection)
+
+    def checks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """The parts, each with a coroutine function that raises when it doesn't work."""
+        return {"database": self._check_database, "vector_store": self._check_vectors}
+
+    async def close(self) -> None:
+        """Finish what was accepted, fold the WAL into the file, and let go of it."""
+
+        def close() -> None:
+            self._write_thread.shutdown(wait=True)
+            self._read_threads.shutdown(wait=True)
+            for _ in range(self._readers):
+                self._read_connections.get_nowait().close()
+            self._write_connection.close()
+            self._lock.release()
+
+        await asyncio.to_thread(close)
+
+    async def _check_database(self) -> None:
+        def begin() -> None:
+            self._write_connection.execute("BEGIN IMMEDIATE; ROLLBACK")
+
+        await self._on(self._write_thread, begin)
+
+    async def _check_vectors(self) -> None:
+        def touch(connection: apsw.Connection) -> None:
+            connection.execute("SELECT data FROM vector LIMIT 1").fetchall()
+
+        await self._read(touch)
+
+    async def _read(
+        self, read: Callable[Concatenate[apsw.Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        def run() -> R:
+            connection = self._read_connections.get()
+            try:
+                return read(connection, *args, **kwargs)
+            finally:
+                self._read_connections.put(connection)
+
+        return await self._on(self._read_threads, run)
+
+    @staticmethod
+    async def _on(threads: Executor, function: Callable[..., R], *args: object) -> R:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, function, *args)
+        except apsw.Error as error:
+            raise Unavailable(f"the database could not be read: {error}") from error

@@ -1,0 +1,120 @@
+"""The full-text index: one FTS5 table a collection, so that no collection weighs another's words.
+
+The tables hold no text of their own (``content=''``). What stands in them for a memory is its
+keyword text (`keywords.keyword_text`) and one token for each scope that it belongs to, which
+narrows a search inside the index; a look-up of row ids beside it would be far slower.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import apsw
+import numpy as np
+from numpy.typing import NDArray
+
+from ...keywords import keyword_text
+from .. import Scope
+from . import rows
+
+
+def create(connection: apsw.Connection, cid: int) -> None:
+    """Make the index of a new collection."""
+    connection.execute(
+        f"CREATE VIRTUAL TABLE keyword_{cid:d} USING fts5(scope, text, content='', "
+        "contentless_delete=1, tokenize='porter unicode61')"
+    )
+
+
+def drop(connection: apsw.Connection, cid: int) -> None:
+    """Remove the index of a collection."""
+    connection.execute(f"DROP TABLE keyword_{cid:d}")
+
+
+def remove(connection: apsw.Connection, cid: int, rid: int) -> None:
+    """Remove a memory from the index."""
+    connection.execute(f"DELETE FROM keyword_{cid:d} WHERE rowid = ?", (rid,))
+
+
+def put(connection: apsw.Connection, cid: int, rid: int) -> None:
+    """Index a memory as its row says now, with the turn before it as context."""
+    record = rows.read(connection, rid)
+    before = None
+    if record.session_id is not None:
+        before = neighbour(connection, cid, rid, record.user_id, record.session_id, before=True)
+    previous = None if before is None else rows.read(connection, before).content
+    scope = Scope(record.user_id, record.agent_id, record.session_id)
+    connection.execute(
+        f"INSERT OR REPLACE INTO keyword_{cid:d} (rowid, scope, text) VALUES (?, ?, ?)",
+        (
+            rid,
+            " ".join(_tokens(scope)),
+            keyword_text(record.context_date, previous, record.content),
+        ),
+    )
+
+
+def neighbour(
+    connection: apsw.Connection,
+    cid: int,
+    rid: int,
+    user_id: str | None,
+    session_id: str,
+    *,
+    before: bool,
+) -> int | None:
+    """The record id of the turn before or after one in the same session of the same user."""
+    sign, order = ("<", "DESC") if before else (">", "ASC")
+    found = connection.execute(
+        "SELECT rid FROM memory WHERE cid = ? AND session_id = ? AND user_id IS ? "
+        f"AND rid {sign} ? ORDER BY rid {order} LIMIT 1",
+        (cid, session_id, user_id, rid),
+    ).fetchone()
+    return None if found is None else found[0]
+
+
+def match(
+    connection: apsw.Connection,
+    cid: int,
+    terms: Sequence[str],
+    scope: Scope,
+    depth: int,
+    now: int,
+    among: NDArray[np.int64] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The memories that match best, as ids and BM25 scores (larger is better), best first.
+
+    Args:
+        connection: to read from.
+        cid: the collection.
+        terms: words, any of which may match.
+        scope: narrows inside the index.
+        depth: how many at most.
+        now: microseconds; what expired by then is left out.
+        among: only these record ids; None for all.
+    """
+    words = " OR ".join(f'"{term}"' for term in terms)
+    query = " AND ".join([*(f"scope : {token}" for token in _tokens(scope)), f"text : ({words})"])
+    # The unary plus keeps SQLite from driving the search by row ids, which FTS5 is slow at.
+    if among is None:
+        condition = (
+            "+rowid NOT IN (SELECT rid FROM memory WHERE cid = ? AND expires_at IS NOT NULL "
+            "AND expires_at <= ?)"
+        )
+        parameters: tuple[object, ...] = (cid, now)
+    else:
+        condition, parameters = "+rowid IN (SELECT value FROM carray(?))", (apsw.carray(among),)
+    rows = connection.execute(
+        f"SELECT rowid, -bm25(keyword_{cid:d}, 0, 1) AS score FROM keyword_{cid:d} "
+        f"WHERE keyword_{cid:d} MATCH ? AND {condition} ORDER BY score DESC, rowid DESC LIMIT ?",
+        (query, *parameters, depth),
+    ).fetchall()
+    ids = np.array([row[0] for row in rows], dtype=np.int64)
+    return ids, np.array([row[1] for row in rows], dtype=np.float64)
+
+
+def _tokens(scope: Scope) -> list[str]:
+    """One token a scope: a letter and a 128-bit digest in digits, which no stemmer touches."""
+    return [
+        name[0] + str(int.from_bytes(blake2b(f"{name}:{value}".encode(), digest_size=16).digest()))
+        for name, value in scope.items()
+    ]

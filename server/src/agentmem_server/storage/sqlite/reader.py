@@ -1,0 +1,203 @@
+"""Reads: each on one connection, in one transaction, so that it sees one state of the file."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import apsw
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import times
+from .. import (
+    Candidates,
+    Collection,
+    ListRequest,
+    Page,
+    Record,
+    Scope,
+    SearchRequest,
+    Selection,
+)
+from ..vector_index import VectorIndex
+from . import keyword_index, rows
+
+_ORDER_COLUMN = {"seq": "m.rid", "created_at": "m.created_at", "updated_at": "m.updated_at"}
+_NO_IDS = np.empty(0, dtype=np.int64)
+_NO_SCORES = np.empty(0, dtype=np.float64)
+_ATTEMPTS = 5
+
+
+def count(connection: apsw.Connection, collection: Collection) -> int:
+    """How many living memories the collection holds."""
+    condition = rows.condition(collection, Selection(), times.now())
+    found: int = connection.execute(
+        f"SELECT count(*) FROM memory m WHERE {condition.text}", condition.parameters
+    ).get
+    return found
+
+
+def get(
+    connection: apsw.Connection, collection: Collection, ids: Sequence[str], with_vectors: bool
+) -> list[Record]:
+    """The living records with these ids, in this order."""
+    condition = rows.condition(collection, Selection(ids=ids), times.now())
+    found = {
+        row[0]: rows.to_record(row)
+        for row in connection.execute(
+            f"SELECT {_columns(with_vectors)} WHERE {condition.text}", condition.parameters
+        )
+    }
+    return [found[identity] for identity in ids if identity in found]
+
+
+def page(connection: apsw.Connection, collection: Collection, request: ListRequest) -> Page:
+    """One page of a listing, found by key, so that writes beside it don't shift it."""
+    condition = rows.condition(collection, request.selection, times.now())
+    order, direction = _ORDER_COLUMN[request.order_by], request.order
+    with _snapshot(connection):
+        total = None
+        if request.with_total:
+            total = connection.execute(
+                f"SELECT count(*) FROM memory m WHERE {condition.text}", condition.parameters
+            ).get
+        after, parameters = "", condition.parameters
+        if request.after is not None:
+            after = f" AND ({order}, m.rid) {'>' if direction == 'asc' else '<'} (?, ?)"
+            parameters = (*parameters, *request.after)
+        found = connection.execute(
+            f"SELECT {order}, m.rid, {_columns(request.with_vectors)} "
+            f"WHERE {condition.text}{after} "
+            f"ORDER BY {order} {direction}, m.rid {direction} LIMIT ? OFFSET ?",
+            (*parameters, request.limit + 1, request.offset),
+        ).fetchall()
+    more = len(found) > request.limit
+    found = found[: request.limit]
+    return Page(
+        records=[rows.to_record(row[2:]) for row in found],
+        total=total,
+        next=cast("tuple[int, int]", found[-1][:2]) if more else None,
+    )
+
+
+def search(
+    connection: apsw.Connection,
+    collection: Collection,
+    index: VectorIndex | None,
+    request: SearchRequest,
+) -> list[tuple[Record, float]]:
+    """The ranked records with their scores, best first.
+
+    ``index`` is needed where the request has a vector. It is as new as the last commit, which may
+    be newer than the snapshot; where the two disagree about a record, the search is done again.
+    """
+    for attempt in range(_ATTEMPTS):
+        with _snapshot(connection):
+            candidates = _candidates(connection, collection, index, request)
+            ids, scores = request.rank(candidates)
+            found = _fetch(connection, ids, request.with_vectors)
+        if len(found) == len(ids) or attempt == _ATTEMPTS - 1:
+            break
+    return [
+        (found[rid], score)
+        for rid, score in zip(ids.tolist(), scores.tolist(), strict=True)
+        if rid in found
+    ]
+
+
+def _candidates(
+    connection: apsw.Connection,
+    collection: Collection,
+    index: VectorIndex | None,
+    request: SearchRequest,
+) -> Candidates:
+    now = times.now()
+    if connection.execute("SELECT 1 FROM collection WHERE cid = ?", (collection.key,)).get is None:
+        return _nothing(collection)  # deleted since the caller looked it up
+    among = _among(connection, collection, request.selection, now)
+    ids, similarities = _NO_IDS, _NO_SCORES
+    keyword_ids, keyword_scores = _NO_IDS, _NO_SCORES
+    if request.vector is not None and index is not None:
+        ids, similarities = index.top(request.vector, request.depth, now, among)
+    if request.terms and (among is None or len(among)):
+        # Scopes narrow inside the index; only what a filter says has to come from outside.
+        outside = among if request.selection.filter is not None else None
+        keyword_ids, keyword_scores = keyword_index.match(
+            connection,
+            collection.key,
+            request.terms,
+            request.selection.scope,
+            request.depth,
+            now,
+            outside,
+        )
+    only_keyword = np.setdiff1d(keyword_ids, ids)
+    if request.vector is not None and index is not None:
+        missing = index.scores(request.vector, only_keyword)
+    else:
+        missing = np.full(len(only_keyword), np.nan)
+    return Candidates(
+        ids=np.concatenate([ids, only_keyword]),
+        similarities=np.concatenate([similarities, missing]),
+        keyword_ids=keyword_ids,
+        keyword_scores=keyword_scores,
+        vectors=lambda chosen: _vectors(index, chosen, collection.embedding.dimension),
+    )
+
+
+def _nothing(collection: Collection) -> Candidates:
+    return Candidates(
+        _NO_IDS,
+        _NO_SCORES,
+        _NO_IDS,
+        _NO_SCORES,
+        vectors=lambda chosen: np.zeros((len(chosen), collection.embedding.dimension), np.float32),
+    )
+
+
+def _among(
+    connection: apsw.Connection, collection: Collection, selection: Selection, now: int
+) -> NDArray[np.int64] | None:
+    """The ids of the selected records; None where the selection is the whole collection."""
+    if selection.filter is None and selection.scope == Scope():
+        return None
+    condition = rows.condition(collection, selection, now)
+    found = connection.execute(
+        f"SELECT m.rid FROM memory m WHERE {condition.text}", condition.parameters
+    ).fetchall()
+    return np.array(found, dtype=np.int64).reshape(-1)
+
+
+def _vectors(
+    index: VectorIndex | None, ids: NDArray[np.int64], dimension: int
+) -> NDArray[np.float32]:
+    if index is None:
+        return np.zeros((len(ids), dimension), dtype=np.float32)
+    return index.vectors(ids)
+
+
+def _fetch(
+    connection: apsw.Connection, ids: NDArray[np.int64], with_vectors: bool
+) -> dict[int, Record]:
+    marks = ", ".join("?" * len(ids))
+    return {
+        row[0]: rows.to_record(row[1:])
+        for row in connection.execute(
+            f"SELECT m.rid, {_columns(with_vectors)} WHERE m.rid IN ({marks})", ids.tolist()
+        )
+    }
+
+
+def _columns(with_vectors: bool) -> str:
+    if with_vectors:
+        return f"{rows.COLUMNS}, v.data FROM memory m LEFT JOIN vector v USING (rid)"
+    return f"{rows.COLUMNS} FROM memory m"
+
+
+@contextmanager
+def _snapshot(connection: apsw.Connection) -> Iterator[None]:
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")  # nothing was written

@@ -1,0 +1,55 @@
+"""Rows of the table ``memory``: which are meant, and what they hold."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+from pydantic_core import from_json
+
+from .. import Collection, Record, Selection
+from ..filter_sql import SQLITE, Sql, compile_filter
+
+COLUMNS = (
+    "m.id, m.content, m.metadata, m.user_id, m.agent_id, m.session_id, m.type, m.importance, "
+    "m.event_at, m.expires_at, m.created_at, m.updated_at"
+)
+"""What `to_record` reads, in its order; a vector may follow."""
+
+_EXPIRES_AT = 9
+
+
+def to_record(row: Sequence[Any]) -> Record:
+    """The record of a row of `COLUMNS`, and of a vector if there is one more."""
+    identity, content, metadata, *rest = row
+    return Record(identity, content, from_json(metadata), *rest)
+
+
+def read(connection: apsw.Connection, rid: int) -> Record:
+    """The record of a row that is there."""
+    (row,) = connection.execute(f"SELECT {COLUMNS} FROM memory m WHERE rid = ?", (rid,)).fetchall()
+    return to_record(row)
+
+
+def expired(row: Sequence[Any], now: int) -> bool:
+    """Whether a row of `COLUMNS` is past its expiry at a time in microseconds."""
+    expires_at = row[_EXPIRES_AT]
+    return expires_at is not None and expires_at <= now
+
+
+def condition(collection: Collection, selection: Selection, now: int) -> Sql:
+    """The SQL condition for the living rows of a collection that a selection means."""
+    parts = [
+        Sql("m.cid = ?", (collection.key,)),
+        Sql("(m.expires_at IS NULL OR m.expires_at > ?)", (now,)),
+    ]
+    for name, value in selection.scope.items():
+        parts.append(Sql(f"m.{name} = ?", (value,)))
+    if selection.ids is not None:
+        marks = ", ".join("?" * len(selection.ids))
+        parts.append(Sql(f"m.id IN ({marks})", tuple(selection.ids)))
+    if selection.filter is not None:
+        parts.append(compile_filter(selection.filter, collection.key, SQLITE))
+    return Sql(
+        " AND ".join(part.text for part in parts),
+        tuple(parameter for part in parts for parameter in part.parameters),
+    )

@@ -1,0 +1,134 @@
+"""The SQLite file: how it is opened, and the tables in it."""
+
+from pathlib import Path
+
+import apsw
+from agentmem_client.errors import Unavailable
+
+APPLICATION_ID = 0x41474D4D  # "AGMM": tells our files from other SQLite files
+VERSION = 1
+
+# Until 3.51.3 a WAL reset could lose committed writes (SQLite's release notes of that version).
+_SAFE_SQLITE = (3, 51, 3)
+
+_PRAGMAS = """
+PRAGMA journal_mode=WAL;
+PRAGMA synchronous=FULL;
+PRAGMA busy_timeout=5000;
+PRAGMA cache_size=-65536;
+PRAGMA mmap_size=1073741824;
+PRAGMA temp_store=MEMORY;
+"""
+
+_TABLES = """
+-- AUTOINCREMENT: a key is never used twice, so that what was derived from a deleted row or
+-- collection can't be mistaken for a new one's. A memory belongs to its collection, and that to
+-- one tenant: whoever can't name the tenant's collection has no way to a row.
+CREATE TABLE collection (
+    cid INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    embedder TEXT NOT NULL,
+    model TEXT,
+    dimension INTEGER NOT NULL,
+    metric TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (tenant, name)
+) STRICT;
+
+CREATE TABLE memory (
+    rid INTEGER PRIMARY KEY AUTOINCREMENT,
+    cid INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    content TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    user_id TEXT,
+    agent_id TEXT,
+    session_id TEXT,
+    type TEXT,
+    importance REAL,
+    event_at INTEGER,
+    expires_at INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    UNIQUE (cid, id)
+) STRICT;
+CREATE INDEX memory_by_seq ON memory (cid);
+CREATE INDEX memory_by_created ON memory (cid, created_at);
+CREATE INDEX memory_by_updated ON memory (cid, updated_at);
+CREATE INDEX memory_by_user ON memory (cid, user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX memory_by_agent ON memory (cid, agent_id) WHERE agent_id IS NOT NULL;
+CREATE INDEX memory_by_session ON memory (cid, session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX memory_by_expiry ON memory (cid, expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE vector (
+    rid INTEGER PRIMARY KEY,
+    data BLOB NOT NULL
+) STRICT;
+
+-- See tags.py. The key holds all that a look-up needs, so the index is the table.
+CREATE TABLE tag (
+    cid INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    value ANY NOT NULL,
+    rid INTEGER NOT NULL,
+    full TEXT NOT NULL,
+    PRIMARY KEY (cid, path, kind, value, rid, full)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
+    """A connection with the settings that every one of ours has."""
+    flags = (
+        apsw.SQLITE_OPEN_READONLY
+        if readonly
+        else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    )
+    connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
+    connection.execute(_PRAGMAS.replace("PRAGMA journal_mode=WAL;", "") if readonly else _PRAGMAS)
+    connection.create_scalar_function("agentmem_lower", _lower, 1, deterministic=True)
+    return connection
+
+
+def _lower(*arguments: "apsw.SQLiteValue") -> str:
+    # SQLite's own lower() knows ASCII only.
+    return str(arguments[0]).lower()
+
+
+def check_sqlite(version: str) -> None:
+    """Refuse a SQLite that can lose committed writes.
+
+    Raises:
+        Unavailable: for a version before 3.51.3.
+    """
+    if tuple(int(part) for part in version.split(".")) < _SAFE_SQLITE:
+        raise Unavailable(
+            f"SQLite {version} can lose committed writes when its WAL is reset: "
+            "upgrade apsw, which brings its own SQLite, to 3.51.3 or later"
+        )
+
+
+def prepare(connection: apsw.Connection, path: Path) -> None:
+    """Make the tables in a new file; refuse a file that is not ours or is too new.
+
+    Raises:
+        Unavailable: with what the file is.
+    """
+    application = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    empty = not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+    if empty and application == 0:
+        with connection:
+            connection.execute(_TABLES)
+            connection.pragma("application_id", APPLICATION_ID)
+            connection.pragma("user_version", VERSION)
+        return
+    if application != APPLICATION_ID:
+        raise Unavailable(f"{path} is a SQLite file of another program: name another file")
+    if version > VERSION:
+        raise Unavailable(
+            f"{path} was written by a newer AgentMem (schema {version}, this one knows {VERSION}): "
+            "upgrade agentmem-server"
+        )

@@ -1,0 +1,111 @@
+"""Metadata as index rows, so that every filter is a look-up and equality is JSON's.
+
+Each value in the metadata, at whatever depth, becomes one row: its path, what kind of value it is,
+and the value. An array gives a row for itself and one for each element, marked as an element.
+Arrays and objects only compare as wholes, so that a digest of their canonical JSON stands for them.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from agentmem_client.filters import Path
+
+NULL, BOOLEAN, NUMBER, STRING, ARRAY, OBJECT = range(6)
+ELEMENT = 8
+"""Added to the kind of a value that is an element of an array."""
+
+PREFIX = 128
+"""How many characters of a string the index orders by; the rest is compared beside it."""
+
+_INT64 = 2**63
+
+
+class Value(NamedTuple):
+    """A value as the index holds it.
+
+    ``value`` is what is ordered by (of a long string, its beginning) and ``full`` the whole of a
+    string longer than `PREFIX`, otherwise empty.
+    """
+
+    kind: int
+    value: int | float | str
+    full: str = ""
+
+
+class Tag(NamedTuple):
+    """One index row of a memory's metadata."""
+
+    path: str
+    kind: int
+    value: int | float | str
+    full: str
+
+
+def tags(metadata: Mapping[str, Any]) -> set[Tag]:
+    """All index rows of a memory's metadata."""
+    return set(_walk((), metadata))
+
+
+def encode(value: Any) -> Value:
+    """A JSON value as it is compared: equal values, and only they, are equal rows."""
+    match value:
+        case None:
+            return Value(NULL, 0)
+        case bool():
+            return Value(BOOLEAN, int(value))
+        case int() | float():
+            return Value(NUMBER, number(value))
+        case str():
+            long = len(value) > PREFIX
+            return Value(STRING, value[:PREFIX], value if long else "")
+        case list() | tuple():
+            return Value(ARRAY, _digest(value))
+        case _:
+            return Value(OBJECT, _digest(value))
+
+
+def number(value: int | float) -> int | float:
+    """A number as every store can compare it: a 64-bit integer, or else a double."""
+    return float(value) if isinstance(value, int) and not -_INT64 <= value < _INT64 else value
+
+
+def _walk(keys: tuple[str, ...], value: Any) -> Iterator[Tag]:
+    path = str(Path(keys))
+    if keys:
+        yield Tag(path, *encode(value))
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _walk((*keys, key), inner)
+    elif isinstance(value, list | tuple):
+        for element in value:
+            kind, indexed, full = encode(element)
+            yield Tag(path, kind + ELEMENT, indexed, full)
+
+
+def _digest(value: Any) -> str:
+    canonical = json.dumps(
+        _canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    return blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    """The same JSON with one spelling for each number."""
+    match value:
+        case bool():
+            return value
+        case int() | float():
+            plain = number(value)
+            whole = isinstance(plain, float) and plain.is_integer() and -_INT64 <= plain < _INT64
+            return int(plain) if whole else plain
+        case list() | tuple():
+            return [_canonical(element) for element in value]
+        case Mapping():
+            return {key: _canonical(inner) for key, inner in value.items()}
+        case _:
+            return value
+
+
+EMPTY_ARRAY = encode([])

@@ -1,0 +1,22 @@
+"""Times as the stores hold them: whole microseconds since the Unix epoch, UTC."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def now() -> int:
+    """This moment."""
+    return time.time_ns() // 1_000
+
+
+def to_microseconds(instant: datetime) -> int:
+    """An aware datetime as an integer."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def to_datetime(microseconds: int) -> datetime:
+    """An integer as an aware datetime in UTC."""
+    return _EPOCH + microseconds * _MICROSECOND
