@@ -5,10 +5,10 @@
 It uses the server of AGENTMEM_API_URL (and AGENTMEM_API_KEY), or starts one of its own on a
 temporary file. It ends with an error when something did not hold.
 
-Vectors: LlamaIndex embeds on its own side. Here that is done by the model that comes with
-AgentMem's server, or, where OPENAI_EMBEDDING_MODEL names one, by an OpenAI-compatible service.
-Answers: by the OpenAI-compatible service of OPENAI_BASE_URL or OPENAI_API_KEY (with OPENAI_MODEL),
-or else by a stand-in that quotes the best passage, and says so.
+Vectors: LlamaIndex embeds on its own side, here with the model that comes with AgentMem's server,
+or with the one that OPENAI_EMBEDDING_MODEL names (at OPENAI_BASE_URL, with OPENAI_API_KEY). Both
+are the server's code, which must be installed here. Answers: by the language model that
+OPENAI_MODEL names, or else by a stand-in that quotes the best sentence, and says so.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 from _server import running_server
+from _stand_in import model
 from agentmem_llamaindex import AgentMemVectorStore
 from agentmem_server.embedding import Embedder, open_embedder
 from llama_index.core import StorageContext, VectorStoreIndex
@@ -40,9 +40,8 @@ PAGES = ("*.md", "LICENSE", "packages/*/README.md", "server/README.md")
 QUESTION = "What may I do with the software, and does it come with a warranty?"
 
 
-def main() -> None:
+def main(question: str = QUESTION) -> None:
     """Index, ask, delete the document that answered, ask again; and leave nothing behind."""
-    question = sys.argv[1] if len(sys.argv) > 1 else QUESTION
     with running_server() as api_url:
         store = AgentMemVectorStore(
             api_url=api_url, collection=f"example-rag-{uuid.uuid4().hex[:8]}"
@@ -108,7 +107,12 @@ def read_pages() -> list[Document]:
     paths = sorted({path for pattern in PAGES for path in PROJECT.glob(pattern)})
     texts = {path.relative_to(PROJECT).as_posix(): path.read_text("utf-8") for path in paths}
     pages = [
-        Document(id_=name, text=text, metadata={"page": name})
+        Document(
+            id_=name,
+            text=text,
+            metadata={"page": name},
+            excluded_llm_metadata_keys=["page"],
+        )
         for name, text in texts.items()
         if text.strip()
     ]
@@ -144,10 +148,9 @@ class ServerModelEmbedding(BaseEmbedding):
 
 def choose_embedding() -> ServerModelEmbedding:
     """The model that the environment names, or the one that comes with the server."""
-    model = os.environ.get("OPENAI_EMBEDDING_MODEL")
     options = {"name": "builtin"}
-    if model:
-        options = {"name": "openai", "model": model}
+    if name := os.environ.get("OPENAI_EMBEDDING_MODEL"):
+        options = {"name": "openai", "model": name}
         for variable in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
             if os.environ.get(variable):
                 options[variable.removeprefix("OPENAI_").lower()] = os.environ[variable]
@@ -157,64 +160,43 @@ def choose_embedding() -> ServerModelEmbedding:
     return embedding
 
 
-class OpenAICompatible(CustomLLM):
-    """A chat model behind OpenAI's API."""
+class Answering(CustomLLM):
+    """The examples' model, for LlamaIndex. In a program of yours this is, say, `OpenAI`."""
 
-    base_url: str
-    model: str
+    answer: Callable[[str], str]
 
     @property
     def metadata(self) -> LLMMetadata:
         """What LlamaIndex wants to know of a model."""
-        return LLMMetadata(model_name=self.model)
+        return LLMMetadata(context_window=32_000)
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Its answer to a prompt."""
-        key = os.environ.get("OPENAI_API_KEY")
-        response = httpx.post(
-            f"{self.base_url.rstrip('/')}/chat/completions",
-            json={"model": self.model, "messages": [{"role": "user", "content": prompt}]},
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=120,
-        )
-        response.raise_for_status()
-        return CompletionResponse(text=response.json()["choices"][0]["message"]["content"])
+        return CompletionResponse(text=self.answer(prompt))
 
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
         """Not needed here."""
         raise NotImplementedError
 
 
-class StandIn(CustomLLM):
-    """No model: it quotes the passage of its prompt that shares most words with the question."""
+def quote(prompt: str) -> str:
+    """The sentence of a prompt's passages that shares most words with its question.
 
-    @property
-    def metadata(self) -> LLMMetadata:
-        """What LlamaIndex wants to know of a model."""
-        return LLMMetadata(model_name="stand-in", context_window=32_000)
-
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """The quotation. The prompt is LlamaIndex's: passages between two lines of dashes."""
-        _, passages, question = re.split(r"^-{5,}$", prompt, maxsplit=2, flags=re.MULTILINE)
-        wanted = set(re.findall(r"\w{4,}", question.lower()))
-        sentences = re.split(r"(?<=[.!?:])\s+|\n{2,}", passages)
-        best = max(sentences, key=lambda one: len(wanted & set(re.findall(r"\w+", one.lower()))))
-        return CompletionResponse(text=f"[stand-in, no model] “{' '.join(best.split())}”")
-
-    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
-        """Not needed here."""
-        raise NotImplementedError
+    The prompt is LlamaIndex's: passages between two lines of dashes, and then the question.
+    """
+    _, passages, question = re.split(r"^-{5,}$", prompt, maxsplit=2, flags=re.MULTILINE)
+    wanted = set(re.findall(r"\w{4,}", question.lower()))
+    sentences = re.split(r"(?<=[.!?:])\s+|\n{2,}", passages)
+    shared = {one: len(wanted & set(re.findall(r"\w+", one.lower()))) for one in sentences}
+    best = max(sentences, key=shared.__getitem__)
+    return f"“{' '.join(best.split())}”" if shared[best] else "The passages don't say."
 
 
 def choose_llm() -> LLM:
     """The model that the environment names, or the stand-in."""
-    base_url = os.environ.get("OPENAI_BASE_URL")
-    if base_url or os.environ.get("OPENAI_API_KEY"):
-        model = os.environ.get("OPENAI_MODEL", "gpt-4o-mini")
-        print(f"answers: {model}")
-        return OpenAICompatible(base_url=base_url or "https://api.openai.com/v1", model=model)
-    print("answers: a stand-in that quotes, as no model is configured (OPENAI_BASE_URL)")
-    return StandIn()
+    chosen = model(quote)
+    print(f"answers: {chosen.name}")
+    return Answering(answer=chosen.complete)
 
 
 @contextmanager
@@ -232,4 +214,4 @@ def check(holds: bool, what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2])

@@ -190,6 +190,7 @@ async def test_a_refusal_says_whether_to_retry(
         change(lambda data: data[0].update(embedding=[1.0])),
         change(lambda data: data[0].update(embedding=[1.0, float("nan"), 1.0])),
         change(lambda data: [entry.update(embedding=1.0) for entry in data]),
+        change(lambda data: [entry.update(embedding=[[1.0], [2.0], [3.0]]) for entry in data]),
         change(lambda data: [entry.update(embedding=[]) for entry in data]),
     ],
 )

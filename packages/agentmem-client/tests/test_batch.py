@@ -53,7 +53,7 @@ def ids(body: bytes) -> list[str]:
 )
 def test_every_item_has_its_outcome_in_order(kinds: list[str], fates: list[str]) -> None:
     items: list[Any] = [
-        {"id": f"{kind}-{number}", "content": "x" if kind == "good" else None or 5}
+        {"id": f"{kind}-{number}", "content": "x" if kind == "good" else 5}
         for number, kind in enumerate(kinds)
     ]
     calls: list[int] = []

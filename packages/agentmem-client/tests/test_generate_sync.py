@@ -35,9 +35,8 @@ def copy(tmp_path: Path) -> Path:
 
 def test_what_is_stale_is_told_and_mended(copy: Path) -> None:
     source = copy / "src" / "agentmem_client" / "_async" / "client.py"
-    source.write_text(
-        source.read_text("utf-8").replace("page_size: int = 500", "page_size: int = 9")
-    )
+    text = source.read_text("utf-8")
+    source.write_text(text.replace("page_size: int = 500", "page_size: int = 9"), "utf-8")
     orphan = copy / "tests" / "_sync" / "test_gone.py"
     orphan.write_text("")
     checked = run(copy, "--check")
@@ -64,5 +63,5 @@ def generator() -> ModuleType:
 def test_what_has_no_sync_form_is_refused() -> None:
     convert = generator().convert
     assert convert("async def f():\n    await g()\n", "f.py").endswith("def f():\n    g()\n")
-    with pytest.raises(SystemExit, match="f.py, line 2: 'asyncio'"):
+    with pytest.raises(SystemExit, match=r"f\.py, line 2: 'asyncio'"):
         convert("x = 1\nawait asyncio.gather(a, b)\n", "f.py")

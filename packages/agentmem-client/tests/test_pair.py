@@ -202,7 +202,7 @@ def test_settings_beside_a_ready_client_are_refused() -> None:
     with AgentMemClient(URL) as client:
         for settings in ({"api_url": URL}, {"api_key": "k"}, {"timeout": 1}, {"max_retries": 0}):
             with pytest.raises(AgentMemError, match="either a ready client"):
-                ClientPair(client=client, **settings)  # type: ignore[arg-type]
+                ClientPair(client=client, **settings)
 
 
 def test_a_copy_shares_the_connections() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 from agentmem_client import AgentMemError, Memory, MemoryInput
-from agentmem_langchain import MessageError
+from agentmem_langchain import AgentMemChatMessageHistory, MessageError
 from agentmem_langchain._messages import from_memory, readable, to_memory
 from hypothesis import given
 from hypothesis import strategies as st
@@ -230,3 +230,10 @@ def test_what_is_no_message_is_named(metadata: dict[str, Any]) -> None:
     memory = travelled(HumanMessage("x")).model_copy(update={"id": "m7", "metadata": metadata})
     with pytest.raises(MessageError, match="memory 'm7' holds no readable message"):
         from_memory(memory)
+
+
+def test_every_kind_comes_back_from_a_real_server(clients: dict[str, Any]) -> None:
+    history = AgentMemChatMessageHistory(**clients)
+    history.add_messages(KINDS)
+    assert history.messages == KINDS
+    assert [type(message) for message in history.messages] == [type(kind) for kind in KINDS]

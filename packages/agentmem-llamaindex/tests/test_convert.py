@@ -156,6 +156,12 @@ def test_failures_are_raised_with_ids_and_reasons() -> None:
 
 
 def test_many_failures_are_summed_up() -> None:
-    with pytest.raises(NodesNotAdded, match="and 7 more") as raised:
-        stored_ids([failed(str(number), "no") for number in range(10)])
-    assert len(raised.value.failures) == 10
+    same = [failed(str(number), "too long") for number in range(10)]
+    others = [failed("x" * 500, "no vector"), failed("y", "NaN"), failed("z", "unheard of")]
+    with pytest.raises(NodesNotAdded) as raised:
+        stored_ids(same + others)
+    assert str(raised.value) == (
+        "13 of 13 nodes were not stored: '0', '1', '2' and 7 more: too long; "
+        f"'{'x' * 64}…': no vector; 'y': NaN; …"
+    )
+    assert len(raised.value.failures) == 13

@@ -76,7 +76,7 @@ class Batcher(Generic[Item, Result]):
         # A future holds an Exception as its result: a caller that left needn't retrieve it.
         futures: list[asyncio.Future[Result | Exception]] = [loop.create_future() for _ in items]
         self._waiting.extend(zip(items, futures, strict=True))
-        if self._waiting and self._worker is None:
+        if self._worker is None:
             # In a context of its own: the batches don't belong to the caller that came first.
             self._worker = loop.create_task(self._work(), context=Context())
         return [await future for future in futures]

@@ -81,7 +81,7 @@ class Cache(Generic[Value]):
         outcomes: dict[Hashable, Value | Exception] = {}
         new: dict[Hashable, int] = {}
         for position, key in enumerate(keys):
-            if key in self._flights or key in new:
+            if key in self._flights:
                 continue
             try:
                 outcomes[key] = self._entries[key]

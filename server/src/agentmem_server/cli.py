@@ -18,7 +18,6 @@ from .embedding import EmbedderMisconfigured, EmbedderUnavailable
 from .log import configure_logging
 from .settings import Settings
 
-
 _log = structlog.get_logger()
 
 

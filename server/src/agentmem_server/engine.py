@@ -6,16 +6,20 @@ search: look in the results of equal searches -> embed the query -> let the stor
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
+import structlog
 from agentmem_client import models as m
 from agentmem_client.errors import (
     APIError,
     DimensionMismatch,
     EmbedderMismatch,
+    InternalError,
     InvalidRequest,
     NotFound,
+    Unavailable,
 )
 
 from . import cursor, keywords, records, times
@@ -25,6 +29,7 @@ from .embedding import Embedder
 from .embedding.batched import BatchedEmbedder
 from .search import Plan, plan, rank
 from .storage import (
+    STALE,
     Collection,
     Delete,
     DropCollection,
@@ -42,6 +47,10 @@ from .storage import (
     Update,
     Write,
 )
+
+_log = structlog.get_logger()
+
+_UPDATE_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -264,41 +273,44 @@ class Engine:
                 caller, but no new one does; or the other way round.
         """
         changes = records.to_changes(update)
+        for _ in range(_UPDATE_ATTEMPTS):
+            write = await self._prepare_update(tenant, collection_name, memory_id, update, changes)
+            after: Record | Literal["stale"] | None = await self._writes.submit(write)
+            if after is None:
+                raise _no_memory(memory_id, collection_name)
+            if after != STALE:
+                return records.to_memory(after, collection_name, with_vector=False)
+        raise Unavailable("others keep changing this memory: try again", retry_after=1.0)
+
+    async def _prepare_update(
+        self,
+        tenant: str,
+        collection_name: str,
+        memory_id: str,
+        update: m.MemoryUpdate,
+        changes: records.Changes,
+    ) -> Update:
+        """An update with the vector that it calls for, if any."""
         collection = await self._store.collection(tenant, collection_name)
         found = [] if collection is None else await self._store.get(collection, [memory_id])
         if collection is None or not found:
             raise _no_memory(memory_id, collection_name)
-        given, vector = await self._new_vector(collection.embedding, found[0], update, changes)
-        after: Record | None = await self._writes.submit(
-            Update(tenant, collection_name, memory_id, changes, times.now(), given, vector)
-        )
-        if after is None:
-            raise _no_memory(memory_id, collection_name)
-        return records.to_memory(after, collection_name, with_vector=False)
-
-    async def _new_vector(
-        self,
-        embedding: Embedding,
-        before: Record,
-        update: m.MemoryUpdate,
-        changes: records.Changes,
-    ) -> tuple[Embedding | None, bytes | None]:
-        """The vector that an update calls for, if any, and how it was made."""
+        before, after = found[0], replace(found[0], **changes)
+        write = partial(Update, tenant, collection_name, memory_id, changes, times.now())
         if update.embedding is not None:
-            return _client_embedding(update.embedding), update.embedding
-        after = records.changed(before, changes)
-        text = keywords.dense_text(after.context_date, after.content)
-        if text == keywords.dense_text(before.context_date, before.content):
-            return None, None
-        if embedding.embedder == "client":
-            if after.content == before.content:
-                return None, None  # only the date changed, which is the server's addition
-            raise EmbedderMismatch(
-                "the content changes, and this collection's vectors come from the caller: give "
-                "the embedding of the new content with it"
-            )
-        embedding.check_given(self._server_embedding)
-        return self._server_embedding, await self._embedder.embed(text)
+            return write(_client_embedding(update.embedding), update.embedding)
+        if collection.embedding.embedder == "client":
+            if after.content != before.content:
+                raise EmbedderMismatch(
+                    "the content changes, and this collection's vectors come from the caller: "
+                    "give the embedding of the new content with it"
+                )
+            return write()
+        if after.dense_text == before.dense_text:
+            return write(text=after.dense_text)
+        collection.embedding.check_given(self._server_embedding)
+        vector = await self._embedder.embed(after.dense_text)
+        return write(self._server_embedding, vector, after.dense_text)
 
     async def delete(self, tenant: str, collection_name: str, memory_id: str) -> int:
         """Delete a memory; answers 1, or 0 when there was none."""
@@ -402,7 +414,7 @@ class Engine:
             if memory.embedding is not None:
                 embedding = _client_embedding(memory.embedding)
             else:
-                texts[len(puts)] = keywords.dense_text(record.context_date, record.content)
+                texts[len(puts)] = record.dense_text
             puts.append(Put(tenant, memory.collection, embedding, [record]))
             try:
                 # Before the work of embedding; the writer checks again, with the final word.
@@ -435,9 +447,10 @@ def _no_memory(memory_id: str, collection: str) -> NotFound:
 
 
 def _result(memory_id: str | None, outcome: Sequence[Stored] | Exception) -> m.AddResult:
-    if isinstance(outcome, APIError):
-        error = m.ErrorBody(code=outcome.code, message=outcome.message, details=outcome.details)
-        return m.AddResult(id=memory_id, status="failed", error=error)
-    if isinstance(outcome, Exception):
-        raise outcome
-    return m.AddResult(id=memory_id, status="stored" if outcome[0].created else "updated")
+    if not isinstance(outcome, Exception):
+        return m.AddResult(id=memory_id, status="stored" if outcome[0].created else "updated")
+    if not isinstance(outcome, APIError):  # a defect of ours: the other items have their outcomes
+        _log.error("item failed", exc_info=outcome)
+        outcome = InternalError("the server failed on this item; its log has the cause")
+    error = m.ErrorBody(code=outcome.code, message=outcome.message, details=outcome.details)
+    return m.AddResult(id=memory_id, status="failed", error=error)

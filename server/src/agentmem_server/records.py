@@ -1,6 +1,5 @@
 """Between the wire's memories and the store's records."""
 
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from agentmem_client.errors import InvalidRequest
@@ -85,8 +84,3 @@ def to_changes(update: MemoryUpdate) -> Changes:
     if changes.get("metadata", {}) is None:
         changes["metadata"] = {}
     return changes
-
-
-def changed(record: Record, changes: Changes) -> Record:
-    """The record as it will be after an update."""
-    return replace(record, **changes)

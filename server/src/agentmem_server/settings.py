@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from agentmem_client.models import MAX_BATCH
+
 Size = Annotated[int, Field(ge=1)]
 CacheSize = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -34,7 +36,7 @@ class Settings(BaseSettings):
 
     max_body: Size = 32 * 1024 * 1024
     """The largest body of a request."""
-    max_pending: Size = 10_000
+    max_pending: Annotated[int, Field(ge=MAX_BATCH)] = 10_000
     """How many memories may wait to be embedded or written; past it callers get 503."""
     embedding_cache_size: CacheSize = 1_000
     embedding_cache_ttl: Seconds = 300.0

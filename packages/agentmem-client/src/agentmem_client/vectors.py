@@ -1,7 +1,6 @@
 """Vectors on the wire: a list of numbers, or base64 of little-endian float32."""
 
 import base64
-import binascii
 import math
 import sys
 from array import array
@@ -21,7 +20,7 @@ def pack(value: object) -> bytes:
     if isinstance(value, str):
         try:
             value = base64.b64decode(value, validate=True)
-        except binascii.Error:
+        except ValueError:
             raise ValueError("a vector as text must be base64 of little-endian float32") from None
     if isinstance(value, bytes):
         if len(value) % 4:

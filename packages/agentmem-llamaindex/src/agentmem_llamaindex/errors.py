@@ -6,6 +6,7 @@ from agentmem_client.errors import AgentMemError
 from agentmem_client.models import AddResult
 
 _SHOWN = 3
+_ID_LENGTH = 64
 
 
 class NodesNotAdded(AgentMemError):
@@ -23,13 +24,25 @@ class NodesNotAdded(AgentMemError):
         self.failures = list(failures)
         self.stored = list(stored)
         total = len(self.failures) + len(self.stored)
-        reasons = [_reason(failure) for failure in self.failures[:_SHOWN]]
-        if len(self.failures) > _SHOWN:
-            reasons.append(f"and {len(self.failures) - _SHOWN} more")
         super().__init__(
-            f"{len(self.failures)} of {total} nodes were not stored: {'; '.join(reasons)}"
+            f"{len(self.failures)} of {total} nodes were not stored: {_summary(self.failures)}"
         )
 
 
-def _reason(failure: AddResult) -> str:
-    return f"{failure.id!r}: {failure.error.message if failure.error else 'no reason given'}"
+def _summary(failures: Sequence[AddResult]) -> str:
+    """Each reason with the nodes that it is of, shortened; `failures` has all of it."""
+    ids_by_reason: dict[str, list[str]] = {}
+    for failure in failures:
+        reason = failure.error.message if failure.error else "no reason given"
+        ids_by_reason.setdefault(reason, []).append(_shortened(str(failure.id)))
+    parts = [f"{_enumerated(ids)}: {reason}" for reason, ids in ids_by_reason.items()]
+    return "; ".join(parts[:_SHOWN] + (["…"] if len(parts) > _SHOWN else []))
+
+
+def _enumerated(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    return ", ".join(repr(id_) for id_ in ids[:_SHOWN]) + more
+
+
+def _shortened(id_: str) -> str:
+    return id_ if len(id_) <= _ID_LENGTH else f"{id_[:_ID_LENGTH]}…"

@@ -13,10 +13,14 @@ from . import Embedder, EmbedderUnavailable
 class BatchedEmbedder:
     """Texts to float32 bytes, nothing embedded twice in a short while.
 
+    A text that comes alone (a query, a turn of a conversation) has somebody waiting; many at once
+    are an import. Each kind has a queue of its own, so that no query stands behind an import: the
+    embedder works on a batch of both at the same time.
+
     Args:
         embedder: makes the vectors.
-        max_batch: the most texts given to it at once; a query waits for a batch under way.
-        max_pending: the most texts that wait.
+        max_batch: the most texts of one queue given to it at once.
+        max_pending: the most texts that wait in one queue.
         cache_size: how many vectors are kept.
         cache_ttl: for how many seconds.
     """
@@ -33,7 +37,10 @@ class BatchedEmbedder:
         self.model = embedder.name
         self.dimension = embedder.dimension
         self._embedder = embedder
-        self._batcher: Batcher[str, bytes] = Batcher(
+        self._single: Batcher[str, bytes] = Batcher(
+            self._run, max_batch=max_batch, max_pending=max_pending
+        )
+        self._bulk: Batcher[str, bytes] = Batcher(
             self._run, max_batch=max_batch, max_pending=max_pending
         )
         self._cache: Cache[bytes] = Cache(max_entries=cache_size, ttl=cache_ttl)
@@ -55,13 +62,15 @@ class BatchedEmbedder:
         """The vector of each text, or the error that it failed with."""
         # By digest, so that the cache holds no long texts.
         keys = [(self.model, blake2b(text.encode(), digest_size=16).digest()) for text in texts]
+        queue = self._single if len(texts) == 1 else self._bulk
         return await self._cache.get_or_compute_many(
-            keys, lambda missing: self._batcher.submit_many([texts[i] for i in missing])
+            keys, lambda missing: queue.submit_many([texts[i] for i in missing])
         )
 
     async def close(self) -> None:
         """Refuse new texts and finish those accepted; the embedder itself stays open."""
-        await self._batcher.close()
+        await self._single.close()
+        await self._bulk.close()
 
     async def _run(self, texts: Sequence[str]) -> Sequence[bytes | Exception]:
         try:

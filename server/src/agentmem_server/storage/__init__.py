@@ -8,7 +8,7 @@ Times are integers: microseconds since the Unix epoch, UTC. Vectors are little-e
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 from agentmem_client.errors import APIError, DimensionMismatch, EmbedderMismatch, InvalidRequest
@@ -110,6 +110,11 @@ class Record:
             moment = self.created_at
         return None if moment is None else keywords.context_date(times.to_datetime(moment))
 
+    @property
+    def dense_text(self) -> str:
+        """The text that the record's vector is of, where the server embeds."""
+        return keywords.dense_text(self.context_date, self.content)
+
 
 @dataclass(frozen=True, slots=True)
 class Put:
@@ -134,7 +139,12 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Change fields of one record. Answers the `Record`, or None where there is none."""
+    """Change fields of one record. Answers the `Record`, or None where there is none.
+
+    Where the server embeds, ``text`` is what the record's `Record.dense_text` will be; its vector,
+    the new one or else the one that is there, is of this text. Where another write came between
+    and it no longer is, nothing changes and the answer is `STALE`.
+    """
 
     tenant: str
     collection: str
@@ -143,6 +153,11 @@ class Update:
     updated_at: int
     embedding: Embedding | None = None
     vector: bytes | None = None
+    text: str | None = None
+
+
+STALE: Final = "stale"
+"""An update was prepared for a record that has changed since: read it again, prepare again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ it runs and applied when the transaction is on disk.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import apsw
 from agentmem_client.errors import APIError, Conflict, Unavailable
@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from ... import times
 from .. import (
+    STALE,
     Collection,
     Delete,
     DropCollection,
@@ -137,7 +138,7 @@ class _Operation:
         self._replace(collection, rid, before, stored)
         return Stored(stored, created=False)
 
-    def _update(self, write: Update) -> Record | None:
+    def _update(self, write: Update) -> Record | Literal["stale"] | None:
         collection = self._state.draft(write.tenant, write.collection)
         if collection is None:
             return None
@@ -151,6 +152,10 @@ class _Operation:
             return None
         before = rows.to_record(found[1:])
         after = replace(before, **write.changes, updated_at=write.updated_at, vector=write.vector)
+        if write.text is not None:
+            kept = write.text if write.vector is not None else before.dense_text
+            if not write.text == kept == after.dense_text:
+                return STALE
         self._replace(collection, found[0], before, after)
         return after
 
