@@ -15,12 +15,14 @@ import asyncio
 import os
 import re
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from _server import running_server
 from _stand_in import model
@@ -37,6 +39,8 @@ from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGES = ("*.md", "LICENSE", "packages/*/README.md", "server/README.md")
+T = TypeVar("T")
+
 QUESTION = "What may I do with the software, and does it come with a warranty?"
 
 
@@ -124,26 +128,37 @@ class ServerModelEmbedding(BaseEmbedding):
     """A model of AgentMem's server, in this process, as LlamaIndex's embedding model."""
 
     _embedder: Embedder = PrivateAttr()
-    _loop: asyncio.Runner = PrivateAttr()
+    _loop: asyncio.AbstractEventLoop = PrivateAttr()
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        self._loop = asyncio.Runner()  # one loop for all calls, as connections belong to one
-        self._embedder = self._loop.run(open_embedder(**options))
+        # A loop of its own for all calls: they come with and without a running one.
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._embedder = self._start(open_embedder(**options)).result()
         self.model_name = self._embedder.name
 
-    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        vectors: list[list[float]] = self._loop.run(self._embedder.embed(texts)).tolist()
+    def _start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _embed(self, texts: list[str]) -> list[list[float]]:
+        vectors: list[list[float]] = (await self._embedder.embed(texts)).tolist()
         return vectors
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return self._start(self._embed(texts)).result()
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return await asyncio.wrap_future(self._start(self._embed(texts)))
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return self._get_text_embedding(query)
+        return self._get_text_embeddings([query])[0]
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return await asyncio.to_thread(self._get_text_embedding, query)
+        return (await self._aget_text_embeddings([query]))[0]
 
 
 def choose_embedding() -> ServerModelEmbedding:

@@ -1,6 +1,7 @@
 """LlamaIndex's own parts, on the store on a real server."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -36,7 +37,19 @@ def sources(nodes: list[Any]) -> list[str]:
     return [found.node.ref_doc_id for found in nodes]
 
 
+@pytest.fixture
+def event_loop_of_sync_code(store: AgentMemVectorStore) -> Iterator[None]:
+    """The loop that LlamaIndex's sync code finds for async work; it would make one to keep."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    loop.run_until_complete(store.aclose())
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
 @pytest.mark.parametrize("use_async", [False, True])
+@pytest.mark.usefixtures("event_loop_of_sync_code")
 def test_insert_and_retrieve(
     store: AgentMemVectorStore, embed_model: BaseEmbedding, use_async: bool
 ) -> None:

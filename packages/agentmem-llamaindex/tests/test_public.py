@@ -3,7 +3,7 @@ from importlib.resources import files
 
 import agentmem_llamaindex
 from agentmem_client import AgentMemError
-from agentmem_llamaindex import AgentMemVectorStore, NodesNotAdded
+from agentmem_llamaindex import DEFAULT_COLLECTION, AgentMemVectorStore, NodesNotAdded
 
 
 def test_public_surface() -> None:
@@ -20,13 +20,17 @@ def test_public_surface() -> None:
     assert public == set(agentmem_llamaindex.__all__)
 
 
-def test_signature_of_the_store() -> None:
-    assert str(inspect.signature(AgentMemVectorStore.__init__)) == (
-        "(self, *, api_url: str | None = None, api_key: str | pydantic.types.SecretStr | None = "
-        "None, collection: str = 'llamaindex', client: "
-        "agentmem_client._sync.client.AgentMemClient | None = None, async_client: "
-        "agentmem_client._async.client.AsyncAgentMemClient | None = None, **fields: Any) -> None"
-    )
+def test_settings_of_the_store_are_keywords() -> None:
+    _, *parameters, rest = inspect.signature(AgentMemVectorStore.__init__).parameters.values()
+    assert {parameter.name: parameter.default for parameter in parameters} == {
+        "api_url": None,
+        "api_key": None,
+        "collection": DEFAULT_COLLECTION,
+        "client": None,
+        "async_client": None,
+    }
+    assert {parameter.kind for parameter in parameters} == {inspect.Parameter.KEYWORD_ONLY}
+    assert rest.kind is inspect.Parameter.VAR_KEYWORD
 
 
 def test_errors_have_the_one_root() -> None:

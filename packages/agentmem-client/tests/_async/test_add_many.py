@@ -43,22 +43,25 @@ async def test_items_may_be_texts_mappings_and_models(
     client: AsyncAgentMemClient, respx_mock: respx.MockRouter
 ) -> None:
     route = respx_mock.post(URL).mock(side_effect=store)
+    model = MemoryInput(content="a plain model")
     results = await client.add_many(
         [
             "a text",
             {"content": "a mapping", "id": "mine", "metadata": None, "user_id": "ann"},
             MemoryInput(content="a model", collection="own", metadata={"a": 1}),
+            model,
         ],
         collection="theirs",
     )
     memories = sent(route.calls.last.request)
-    assert [result.status for result in results] == ["stored"] * 3
+    assert [result.status for result in results] == ["stored"] * 4
     assert [result.id for result in results] == [memory.pop("id") for memory in memories]
-    assert results[1].id == "mine"
+    assert (results[1].id, results[3].id) == ("mine", model.id)
     assert memories == [
         {"content": "a text", "collection": "theirs"},
         {"content": "a mapping", "collection": "theirs", "user_id": "ann"},
         {"content": "a model", "collection": "own", "metadata": {"a": 1}},
+        {"content": "a plain model", "collection": "theirs"},
     ]
 
 

@@ -342,6 +342,14 @@ async def test_list_puts_all_into_the_query_string(
     }
 
 
+async def test_list_leaves_out_a_filter_that_admits_everything(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter
+) -> None:
+    route = respx_mock.get(f"{API}/memories").respond(json={"memories": []})
+    await client.list(filters={})
+    assert "filters" not in query(route)
+
+
 async def test_list_refuses_what_a_url_cannot_hold(client: AsyncAgentMemClient) -> None:
     with pytest.raises(InvalidRequest, match="don't fit into a URL"):
         await client.list(filters={"n": {"$in": list(range(10_000))}, "s": {"$ne": "x" * 20_000}})

@@ -110,6 +110,16 @@ async def test_each_code_has_its_class(
     assert str(error) == "what to do (request req-1)"
 
 
+async def test_the_request_id_may_be_in_the_header_alone(
+    once: AsyncAgentMemClient, respx_mock: respx.MockRouter, error_json: ErrorJson
+) -> None:
+    answer = error_json("internal_error") | {"request_id": None}
+    respx_mock.get(URL).respond(500, json=answer, headers={"X-Request-ID": "req-2"})
+    with pytest.raises(InternalError) as caught:
+        await once.get("m1")
+    assert caught.value.request_id == "req-2"
+
+
 @pytest.mark.parametrize(("status", "error_class"), BY_STATUS)
 @pytest.mark.parametrize(
     "content",

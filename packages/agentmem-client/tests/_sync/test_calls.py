@@ -339,6 +339,14 @@ def test_list_puts_all_into_the_query_string(
     }
 
 
+def test_list_leaves_out_a_filter_that_admits_everything(
+    client: AgentMemClient, respx_mock: respx.MockRouter
+) -> None:
+    route = respx_mock.get(f"{API}/memories").respond(json={"memories": []})
+    client.list(filters={})
+    assert "filters" not in query(route)
+
+
 def test_list_refuses_what_a_url_cannot_hold(client: AgentMemClient) -> None:
     with pytest.raises(InvalidRequest, match="don't fit into a URL"):
         client.list(filters={"n": {"$in": list(range(10_000))}, "s": {"$ne": "x" * 20_000}})

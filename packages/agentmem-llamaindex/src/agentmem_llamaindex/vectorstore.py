@@ -144,8 +144,8 @@ class AgentMemVectorStore(BasePydanticVectorStore):
 
         Returns:
             Nodes, similarities and ids. A similarity is the cosine in -1..1 in the modes
-            ``default`` and ``mmr``, BM25 above 0 in ``text_search`` and ``sparse``, and 0..1
-            within this answer in ``hybrid``.
+            ``default`` and ``mmr`` (unless the collection was made with another metric), BM25
+            above 0 in ``text_search`` and ``sparse``, and 0..1 within this answer in ``hybrid``.
 
         Raises:
             ValueError: the mode is not offered or lacks what it needs, or more than 1,000 nodes

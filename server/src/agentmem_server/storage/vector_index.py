@@ -119,7 +119,8 @@ class VectorIndex:
         rows = self._rows
         positions, known = rows.locate(ids, rows.count)
         found = np.zeros((len(ids), self.dimension), dtype=np.float32)
-        found[known] = [_normalised(vector) for vector in rows.vectors[positions[known]]]
+        for row in np.flatnonzero(known):
+            found[row] = _normalised(rows.vectors[positions[row]])
         return found
 
     def _score(self, query: bytes, rows: "_Rows", count: int, chosen: NDArray[np.int64]) -> Scores:
@@ -128,10 +129,11 @@ class VectorIndex:
             point = _normalised(point)
         if self.metric == "euclidean":
             return _closeness(point, rows.vectors, chosen)
-        if len(chosen) < _GATHER_BELOW * count:
-            products = rows.vectors[chosen] @ point
-        else:
-            products = (rows.vectors[:count] @ point)[chosen]
+        with np.errstate(over="ignore", invalid="ignore"):
+            if len(chosen) < _GATHER_BELOW * count:
+                products = rows.vectors[chosen] @ point
+            else:
+                products = (rows.vectors[:count] @ point)[chosen]
         if not np.isfinite(products).all():  # a product of large numbers overflowed float32
             products = rows.vectors[chosen].astype(np.float64) @ point.astype(np.float64)
         return products.astype(np.float64)
@@ -196,8 +198,9 @@ class _Rows:
 
 def _normalised(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     # In float64, where the squares of float32 numbers neither overflow nor vanish.
-    length = np.linalg.norm(vector.astype(np.float64))
-    return vector if length == 0 else (vector / length).astype(np.float32)
+    wide = vector.astype(np.float64)
+    length = np.linalg.norm(wide)
+    return vector if length == 0 else (wide / length).astype(np.float32)
 
 
 def _closeness(
@@ -210,7 +213,7 @@ def _closeness(
     scores = np.empty(len(chosen))
     for start in range(0, len(chosen), 4_096):
         part = chosen[start : start + 4_096]
-        difference = (vectors[part] - point).astype(np.float64)
+        difference = vectors[part].astype(np.float64) - point
         distance = np.sqrt(np.einsum("ij,ij->i", difference, difference))
         scores[start : start + len(part)] = 1 / (1 + distance)
     return scores

@@ -29,7 +29,8 @@ class SqliteStore:
 
     def __init__(self, path: Path, readers: int) -> None:
         """Open the file; blocks. Use `open` from a coroutine."""
-        self._lock = FileLock(f"{path}.lock")
+        path = path.resolve()  # one lock for the file, by whatever link it is opened
+        self._lock = FileLock(f"{path}.lock", thread_local=False)  # another thread closes
         try:
             self._lock.acquire(timeout=0)
         except Timeout:

@@ -77,8 +77,8 @@ class Writer:
         try:
             outcome = operation.run(write)
         except APIError as refused:
-            self._connection.execute("ROLLBACK TO operation; RELEASE operation")
             operation.undo()
+            self._connection.execute("ROLLBACK TO operation; RELEASE operation")
             return refused
         self._connection.execute("RELEASE operation")
         after_commit.extend(operation.after_commit)
@@ -110,6 +110,8 @@ class _Operation:
     def undo(self) -> None:
         """Take back what later writes of the same transaction would have seen."""
         for collection in self._made:
+            # By hand: FTS5 fails the commit when a table is rolled back with rows in it.
+            keyword_index.drop(self._connection, collection.key)
             self._state.remove(collection)
 
     def _put(self, write: Put) -> list[Stored]:
@@ -332,6 +334,7 @@ def _values(record: Record) -> tuple[Any, ...]:
 def _described(embedding: Embedding) -> dict[str, Any]:
     return {
         "embedder": embedding.embedder,
+        "model": embedding.model,
         "dimension": embedding.dimension,
         "metric": embedding.metric,
     }
