@@ -26,6 +26,7 @@ from agentmem_server import times
 from agentmem_server.keywords import keyword_query
 from agentmem_server.ranking import fuse
 from agentmem_server.storage import (
+    STALE,
     Candidates,
     Collection,
     Delete,
@@ -430,6 +431,28 @@ async def test_an_update_of_what_is_not_there_answers_none(store: Store, clock: 
     clock.advance(SECOND)
     assert await write(store, changing("a", expires_at=None)) is None
     assert await ids(store) == []
+
+
+async def test_an_update_for_a_text_that_is_no_longer_there_changes_nothing(store: Store) -> None:
+    await put(store, record("a", "one", metadata={"v": 1}))
+
+    async def attempt(text: str, vector: bytes | None = None, **changes: Any) -> object:
+        one = replace(changing("a", vector, metadata={"v": 2}, **changes), text=text)
+        return await write(store, one)
+
+    assert await attempt("other") == STALE  # the content is another than was thought
+    assert await attempt("two", content="two") == STALE  # and this needs a new vector
+    assert await attempt("[8 May 2023] other", NORTH, event_at=MAY_8) == STALE
+    assert await near(store, NORTH, depth=1) == ["a"]
+    assert (await get(store, "a")).metadata == {"v": 1}
+    assert await ids(store, selecting({"v": 2})) == []
+    assert (await get(store, "a")).vector == EAST
+
+    assert isinstance(await attempt("one"), Record)
+    assert isinstance(await attempt("two", NORTH, content="two"), Record)
+    assert isinstance(await attempt("[8 May 2023] two", UP, event_at=MAY_8), Record)
+    found = await get(store, "a")
+    assert (found.metadata, found.content, found.vector) == ({"v": 2}, "two", UP)
 
 
 DELETIONS: list[tuple[Selection, set[str]]] = [

@@ -4,14 +4,22 @@ import json
 from typing import Any
 
 from agentmem_client import AddResult, ConnectionFailed, PayloadTooLarge
-from agentmem_client._batch import CHUNK_BYTES, BatchAdd, Outgoing, batch_body, chunked
+from agentmem_client._batch import (
+    CHUNK_BYTES,
+    EMBED_SECONDS,
+    BatchAdd,
+    Outgoing,
+    batch_body,
+    chunked,
+    patience,
+)
 from agentmem_client.models import BatchAnswer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-def item(length: int) -> Outgoing:
-    return Outgoing("x", b"x" * length)
+def item(length: int, *, embedded: bool = True) -> Outgoing:
+    return Outgoing("x", b"x" * length, embedded)
 
 
 def sizes(*lengths: int) -> list[int]:
@@ -22,6 +30,16 @@ def test_chunks_are_bounded_by_count() -> None:
     assert sizes() == []
     assert sizes(*[1] * 500) == [500]
     assert sizes(*[1] * 501) == [500, 1]
+
+
+def test_what_the_server_has_to_embed_makes_smaller_chunks() -> None:
+    chunks = list(chunked(item(1, embedded=number % 2 == 0) for number in range(200)))
+    assert [len(chunk) for chunk in chunks] == [167, 33]  # 84 * 1 + 83 * 5 = 499
+
+
+def test_the_patience_grows_with_what_the_server_has_to_embed() -> None:
+    assert patience([item(1)] * 9) == 0
+    assert patience([item(1), item(1, embedded=False)] * 100) == 100 * EMBED_SECONDS
 
 
 def test_chunks_are_bounded_by_bytes() -> None:
@@ -36,7 +54,7 @@ def test_what_is_too_large_goes_alone() -> None:
 
 
 def test_a_body_is_json() -> None:
-    items = [Outgoing("1", b'{"content":"a"}'), Outgoing("2", b'{"content":"b"}')]
+    items = [Outgoing("1", b'{"content":"a"}', True), Outgoing("2", b'{"content":"b"}', True)]
     memories = [{"content": "a"}, {"content": "b"}]
     assert json.loads(batch_body(items)) == {"memories": memories}
     assert json.loads(batch_body(items, atomic=True)) == {"memories": memories, "atomic": True}
@@ -59,10 +77,12 @@ def test_every_item_has_its_outcome_in_order(kinds: list[str], fates: list[str])
     calls: list[int] = []
     batch = BatchAdd(items, None, lambda done, _total: calls.append(done))
     remaining = iter(fates)
-    for body in batch.bodies():
+    for outgoing in batch.requests():
         match next(remaining, "answer"):
             case "answer":
-                stored = [AddResult(id=id_, status="stored") for id_ in ids(body)]
+                stored = [
+                    AddResult(id=id_, status="stored") for id_ in [item.id for item in outgoing]
+                ]
                 batch.answered(BatchAnswer(results=stored))
             case "lose":
                 batch.failed(ConnectionFailed("no answer"))
@@ -81,13 +101,13 @@ def test_every_item_has_its_outcome_in_order(kinds: list[str], fates: list[str])
 
 
 def test_it_goes_on_after_two_failures_and_a_success() -> None:
-    batch = BatchAdd(["x"] * 4_000, None, None)
+    batch = BatchAdd(["x"] * 800, None, None)
     fates = iter([False, False, True] * 3)
     sent = 0
-    for body in batch.bodies():
+    for outgoing in batch.requests():
         sent += 1
         if next(fates):
-            stored = [AddResult(id=id_, status="stored") for id_ in ids(body)]
+            stored = [AddResult(id=one.id, status="stored") for one in outgoing]
             batch.answered(BatchAnswer(results=stored))
         else:
             batch.failed(ConnectionFailed("no answer"))

@@ -143,7 +143,9 @@ class Engine:
         if len({memory.collection for memory in memories}) > 1:
             raise InvalidRequest("an atomic batch goes into one collection: send one for each")
         puts = []
-        for put in await self._prepare(tenant, memories):
+        for position, put in enumerate(await self._prepare(tenant, memories)):
+            if isinstance(put, APIError):
+                put.details["field"] = f"memories.{position}"
             if isinstance(put, Exception):
                 raise put
             puts.append(put)

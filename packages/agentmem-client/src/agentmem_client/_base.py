@@ -125,8 +125,9 @@ def build_request(
     segments: Mapping[str, str],
     query: Request | None,
     body: Request | bytes | None,
+    patience: float = 0.0,
 ) -> httpx.Request:
-    """The HTTP request of a call.
+    """The HTTP request of a call; its answer may take ``patience`` seconds longer than others.
 
     Raises:
         InvalidRequest: when a segment is no possible id or name, or the URL gets too long.
@@ -146,8 +147,9 @@ def build_request(
     if content is not None:
         headers["Content-Type"] = "application/json"
     try:
+        timeout = httpx.Timeout(settings.timeout, read=settings.timeout + patience)
         return http.build_request(
-            endpoint.method, url, content=content, headers=headers, timeout=settings.timeout
+            endpoint.method, url, content=content, headers=headers, timeout=timeout
         )
     except httpx.InvalidURL as error:
         raise InvalidRequest(

@@ -19,8 +19,12 @@ from .errors import (
 from .ids import new_id
 from .models import MAX_BATCH, AddResult, BatchAnswer, ErrorBody, MemoryInput
 
-CHUNK_ITEMS = 500
-"""How many memories go into one request: enough for the server's batching, and progress to show."""
+CHUNK_WORK = 500
+"""How much work goes into one request: enough for the server's batching, and progress to show."""
+EMBED_WORK = 5
+"""The work of a memory that the server has to embed; that of one with its vector is 1."""
+EMBED_SECONDS = 0.25
+"""The patience for one memory that the server has to embed: some 20 times what it should take."""
 CHUNK_BYTES = 4_000_000
 """How large a request gets; one item that is larger goes alone."""
 LOST_CHUNKS = 3
@@ -38,6 +42,8 @@ class Outgoing:
 
     id: str
     body: bytes
+    embedded: bool
+    """Whether it brings its vector along."""
 
 
 Entry: TypeAlias = Outgoing | AddResult
@@ -62,7 +68,7 @@ def prepare(item: Item, collection: str | None) -> Outgoing:
         InvalidRequest: with what is wrong.
     """
     memory = make(MemoryInput, _fields(item, collection))
-    return Outgoing(memory.id, to_json(memory))
+    return Outgoing(memory.id, to_json(memory), memory.embedding is not None)
 
 
 def _fields(item: Item, collection: str | None) -> dict[str, object]:
@@ -73,8 +79,13 @@ def _fields(item: Item, collection: str | None) -> dict[str, object]:
         case str():
             return fields | {"content": item}
         case MemoryInput():
-            # Checked again, since a model may have been changed after it was made.
-            own = {name: getattr(item, name) for name in item.model_fields_set}
+            # Checked again, since a model may have been changed after it was made; a default that
+            # was changed in place, such as the metadata, doesn't count as set.
+            own = {
+                name: value
+                for name, value in item
+                if name in item.model_fields_set or (name == "metadata" and value)
+            }
             return fields | {"id": item.id} | own
         case Mapping():
             # None is "not given", as in `add`; an unknown name is refused whatever its value.
@@ -122,16 +133,24 @@ def batch_body(outgoing: Iterable[Outgoing], *, atomic: bool = False) -> bytes:
     return b'{"memories":[%s]%s}' % (memories, b',"atomic":true' if atomic else b"")
 
 
+def patience(outgoing: Iterable[Outgoing]) -> float:
+    """The seconds that a batch request may take beyond the timeout of any other."""
+    return EMBED_SECONDS * sum(not item.embedded for item in outgoing)
+
+
 def chunked(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     """The entries in chunks that are within a request's bounds."""
     chunk: list[Entry] = []
-    size = 0
+    work = size = 0
     for entry in entries:
-        length = len(entry.body) + 1 if isinstance(entry, Outgoing) else 0
-        if chunk and (len(chunk) == CHUNK_ITEMS or size + length > CHUNK_BYTES):
+        cost, length = 1, 0
+        if isinstance(entry, Outgoing):
+            cost, length = 1 if entry.embedded else EMBED_WORK, len(entry.body) + 1
+        if chunk and (work + cost > CHUNK_WORK or size + length > CHUNK_BYTES):
             yield chunk
-            chunk, size = [], 0
+            chunk, work, size = [], 0, 0
         chunk.append(entry)
+        work += cost
         size += length
     if chunk:
         yield chunk
@@ -140,8 +159,8 @@ def chunked(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 class BatchAdd:
     """The course of one `add_many`.
 
-    Its user sends each body of `bodies` and says, before it asks for the next one, what came
-    of it: `answered` or `failed`.
+    Its user sends each of `requests` and says, before it asks for the next one, what came of it:
+    `answered` or `failed`.
     """
 
     def __init__(
@@ -155,8 +174,8 @@ class BatchAdd:
         self._lost = 0
         self._last_error: AgentMemError | None = None
 
-    def bodies(self) -> Iterator[bytes]:
-        """The requests to send."""
+    def requests(self) -> Iterator[list[Outgoing]]:
+        """The items to send, a request each."""
         for chunk in self._chunks:
             self._parts.append(chunk)
             while self._parts:
@@ -166,7 +185,7 @@ class BatchAdd:
                 elif self._lost >= LOST_CHUNKS and self._last_error is not None:
                     self._settle([_failure(item.id, self._last_error) for item in outgoing])
                 else:
-                    yield batch_body(outgoing)
+                    yield outgoing
 
     def answered(self, answer: BatchAnswer) -> None:
         """The request just sent was answered."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import weakref
 from collections.abc import AsyncGenerator
 from typing import Any, Self
 
@@ -83,6 +84,7 @@ class ClientPair:
             if self._sync is None:
                 self._require_derivable(self._given_async, "client")
                 self._sync = AgentMemClient._from_settings(self._settings)
+                weakref.finalize(self, self._sync.close)
             return self._sync
 
     def for_running_loop(self) -> AsyncAgentMemClient:

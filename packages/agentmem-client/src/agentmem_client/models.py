@@ -339,9 +339,12 @@ class SearchRequest(Scope):
     mode: Mode | None = None
     """Left out: ``hybrid`` where there is a text and a vector for it, else what there is."""
     alpha: Annotated[float, Field(ge=0, le=1)] | None = None
-    """The vector's share in ``hybrid``: 0 keywords alone, 1 vectors alone, 0.5 where left out."""
+    """The vector's share in ``hybrid``: 0 ranks by keywords alone (what has none of them follows,
+    with score 0), 1 by vectors alone; 0.5 where left out."""
     limit: Limit = 10
     offset: Offset = 0
+    """Past the hundredth hit of ``hybrid``, pages are ranked among more candidates each, and may
+    repeat or miss a hit; the other modes' pages don't."""
     min_score: float | None = None
     mmr: MMR | None = None
     include_embeddings: bool = False

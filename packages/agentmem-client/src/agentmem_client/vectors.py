@@ -31,7 +31,7 @@ def pack(value: object) -> bytes:
     else:
         if hasattr(value, "tolist"):
             value = value.tolist()
-        if not isinstance(value, Sequence) or any(isinstance(number, bool) for number in value):
+        if not isinstance(value, Sequence) or bool in set(map(type, value)):
             raise ValueError("a vector must be a list of numbers, or base64 of float32")
         try:
             floats.extend(value)

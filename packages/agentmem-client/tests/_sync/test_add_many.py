@@ -78,7 +78,7 @@ def test_many_items_take_several_requests(
     route = respx_mock.post(URL).mock(side_effect=store)
     calls: list[tuple[int, int | None]] = []
     results = client.add_many(
-        [{"content": "x", "id": str(number)} for number in range(1_234)],
+        [{"content": "x", "id": str(number), "embedding": [1.0]} for number in range(1_234)],
         progress=lambda done, total: calls.append((done, total)),
     )
     assert [result.id for result in results] == [str(number) for number in range(1_234)]
@@ -152,12 +152,13 @@ def test_only_bad_items_take_no_request(client: AgentMemClient) -> None:
 def test_a_model_is_checked_again(client: AgentMemClient, respx_mock: respx.MockRouter) -> None:
     respx_mock.post(URL).mock(side_effect=store)
     memory = MemoryInput(content="x", embedding=b"\0\0\x80?")
-    memory.metadata["n"] = float("nan")  # its default is not among the fields set: unsent
-    changed = MemoryInput(content="x", metadata={})
+    memory.metadata["n"] = 1  # its default, changed in place
+    changed = MemoryInput(content="x")
     changed.metadata["n"] = float("nan")
     results = client.add_many([memory, changed])
     assert [result.status for result in results] == ["stored", "failed"]
     assert results[1].id == changed.id
+    assert sent(respx_mock.calls.last.request)[0]["metadata"] == {"n": 1}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_a_failed_request_fails_its_items_and_no_others(
     respx_mock.post(URL).mock(side_effect=answer)
     calls: list[tuple[int, int | None]] = []
     results = client.add_many(
-        [{"content": "x", "id": str(number)} for number in range(1_001)],
+        [{"content": "x", "id": str(number), "embedding": [1.0]} for number in range(1_001)],
         progress=lambda *call: calls.append(call),
     )
     assert [result.id for result in results] == [str(number) for number in range(1_001)]

@@ -213,7 +213,7 @@ def _closeness(
     scores = np.empty(len(chosen))
     for start in range(0, len(chosen), 4_096):
         part = chosen[start : start + 4_096]
-        difference = vectors[part].astype(np.float64) - point
+        difference = np.subtract(vectors[part], point, dtype=np.float64)
         distance = np.sqrt(np.einsum("ij,ij->i", difference, difference))
         scores[start : start + len(part)] = 1 / (1 + distance)
     return scores

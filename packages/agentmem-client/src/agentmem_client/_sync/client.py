@@ -23,7 +23,15 @@ from .._base import (
     read_answer,
     transport_error,
 )
-from .._batch import BatchAdd, Item, Progress, batch_body, prepare_atomic, require_stored
+from .._batch import (
+    BatchAdd,
+    Item,
+    Progress,
+    batch_body,
+    patience,
+    prepare_atomic,
+    require_stored,
+)
 from .._settings import (
     DEFAULT_API_URL,
     DEFAULT_MAX_RETRIES,
@@ -267,15 +275,17 @@ class AgentMemClient:
         if atomic:
             outgoing = prepare_atomic(items, collection)
             body = batch_body(outgoing, atomic=True)
-            answer = self._call(endpoints.ADD_MEMORIES, body=body)
+            more = patience(outgoing)
+            answer = self._call(endpoints.ADD_MEMORIES, body=body, patience=more)
             results = require_stored(outgoing, answer)
             if progress is not None:
                 progress(len(results), len(results))
             return results
         batch = BatchAdd(items, collection, progress)
-        for body in batch.bodies():
+        for outgoing in batch.requests():
+            body, more = batch_body(outgoing), patience(outgoing)
             try:
-                answer = self._call(endpoints.ADD_MEMORIES, body=body)
+                answer = self._call(endpoints.ADD_MEMORIES, body=body, patience=more)
             except AgentMemError as error:
                 batch.failed(error)
             else:
@@ -638,11 +648,14 @@ class AgentMemClient:
         *,
         query: Request | None = None,
         body: Request | bytes | None = None,
+        patience: float = 0.0,
     ) -> AnswerT:
         """Send the request until it is answered, or not worth another try."""
         if self._http.is_closed:
             raise AgentMemError("this client is closed")
-        request = build_request(self._http, self._settings, endpoint, segments or {}, query, body)
+        request = build_request(
+            self._http, self._settings, endpoint, segments or {}, query, body, patience
+        )
         retrying = Retrying(
             retry=self._retry.retry, stop=self._retry.stop, wait=self._retry.wait, reraise=True
         )
