@@ -28,7 +28,7 @@ from typing import Any
 from agentmem_client import AgentMemClient, MemoryInput
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from _server import running_server  # noqa: E402  # the examples' helper, which starts a server
+from _server import running_server  # the examples' helper, which starts a server
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
 """What is measured; category 5 asks for what was never said."""
