@@ -75,7 +75,7 @@ def constraints(session: nox.Session) -> None:
     (ROOT / "constraints.txt").write_text(header + "\n".join(sorted(pins)) + "\n")
 
 
-def _group(name: str) -> list[str]:
+def _group(name: str) -> tuple[str, ...]:
     """The requirements of a dependency group in pyproject.toml."""
     return nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), name)
 

@@ -26,6 +26,7 @@ from statistics import mean
 from typing import Any
 
 from agentmem_client import AgentMemClient, MemoryInput
+from agentmem_client.models import Mode
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from _server import running_server  # the examples' helper, which starts a server
@@ -66,7 +67,7 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(
-    client: AgentMemClient, conversation: dict[str, Any], mode: str
+    client: AgentMemClient, conversation: dict[str, Any], mode: Mode
 ) -> Iterator[tuple[int, dict[str, float], float]]:
     """Store a conversation, ask its questions, and yield (category, figures, seconds) of each."""
     collection = f"locomo-{conversation['id']}"

@@ -12,11 +12,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 def run(name: str) -> subprocess.CompletedProcess[str]:
     # Without a model or a server from the environment: the examples bring their own.
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("AGENTMEM", "OPENAI"))
-    }
+    ours = ("AGENTMEM_", "OPENAI_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     return subprocess.run(
         [sys.executable, str(EXAMPLES / name)],
         env=environment,
