@@ -42,8 +42,8 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "Server":
-        """Start it, and return when it can take traffic."""
+    def launch(self) -> "subprocess.Popen[bytes]":
+        """Start the process, without waiting for what becomes of it."""
         command = [*self.wrapper, sys.executable, "-m", "agentmem_server.cli", "serve"]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--database", f"sqlite:///{self.database}"]
@@ -51,9 +51,14 @@ class Server:
             self.process = subprocess.Popen(
                 command, env={**os.environ, **self.environment}, stdout=log, stderr=log
             )
+        return self.process
+
+    def start(self) -> "Server":
+        """Start it, and return when it can take traffic."""
+        process = self.launch()
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(f"the server did not start:\n{self.log_text()[-2_000:]}")
             time.sleep(0.02)

@@ -6,8 +6,7 @@ The oracle is written from the docstring of `agentmem_client.filters`, and share
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count, product
@@ -174,7 +173,7 @@ def like(value: Json, pattern: str) -> bool:
                 expression += re.escape(next(characters, "\\"))
             case _:
                 expression += re.escape(character)
-    return isinstance(value, str) and re.fullmatch(expression, value, re.DOTALL) is not None
+    return isinstance(value, str) and bool(re.fullmatch(expression, value, re.DOTALL))
 
 
 def holds(operator: str, value: Json, exists: bool, x: Json) -> bool:
@@ -208,9 +207,9 @@ def holds(operator: str, value: Json, exists: bool, x: Json) -> bool:
         case "$ilike":
             return isinstance(value, str) and like(value.lower(), x.lower())
         case "$exists":
-            return exists == x
+            return exists is x
         case "$empty":
-            return (value is MISSING or value is None or value in ("", [])) == x
+            return (value is MISSING or value is None or value in ("", [])) is x
     raise ValueError(operator)
 
 
@@ -290,10 +289,6 @@ class Pool:
         )
 
 
-def storable(text: str) -> bool:
-    return "\0" not in text
-
-
 anything = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 WILD = Pool(
     keys=st.sampled_from(KEYS) | anything,
@@ -317,37 +312,509 @@ def known_paths(metadata: dict[str, Json], above: tuple[str, ...] = ()) -> Itera
             yield from known_paths(value, (*above, key))
 
 
-@st.composite
-def filters(draw: st.DrawFn, pool: Pool, records: list[Record]) -> Node:
-    """A filter whose names and values mostly are those of the records."""
+PIECES = ["%", "_", "\\%", "\\_", "\\\\", "\\a", "\\", "*", "?", "[", "]", "^", "a", "b", "B", "É"]
+ON_VALUES = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$between", "$in", "$nin"]
+ON_STRINGS = ["$contains", "$any", "$all", "$like", "$ilike"]
+ON_ALL = ["$exists", "$empty"]
+
+
+def patterns(texts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    pieces = st.sampled_from(PIECES) | texts.map(lambda text: text[:3])
+    return st.lists(pieces, max_size=4).map("".join) | texts.map(lambda text: f"%{text}%")
+
+
+def operands(operator: str, values: st.SearchStrategy[Json], texts: st.SearchStrategy[str]) -> Any:
+    match operator:
+        case "$between":
+            return st.lists(values, min_size=2, max_size=2)
+        case "$in" | "$nin":
+            return st.lists(values, max_size=4)
+        case "$any" | "$all":
+            return st.lists(values, min_size=1, max_size=3)
+        case "$like" | "$ilike":
+            return patterns(texts)
+        case "$exists" | "$empty":
+            return st.booleans()
+    return values
+
+
+def conditions(
+    target: tuple[str, ...] | str,
+    operators: list[str],
+    values: st.SearchStrategy[Json],
+    texts: st.SearchStrategy[str],
+) -> st.SearchStrategy[Where]:
+    """One or two operators on a name."""
+    chosen = st.lists(st.sampled_from(operators), min_size=1, max_size=2, unique=True)
+    tests = chosen.flatmap(
+        lambda some: st.fixed_dictionaries({one: operands(one, values, texts) for one in some})
+    )
+    return st.builds(Where, st.just(target), tests, st.booleans())
+
+
+def on_field(name: str, pool: Pool, records: list[Record]) -> st.SearchStrategy[Where]:
+    if name in TIME_FIELDS:
+        zones = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))])
+        moments = st.sampled_from(TIMES[:3] + LATER[:2])
+        values = st.none() | st.builds(datetime.astimezone, moments, zones)
+        return conditions(name, ON_VALUES + ON_ALL, values, pool.texts)
+    if name == "@importance":
+        return conditions(name, ON_VALUES + ON_ALL, st.none() | pool.numbers, pool.texts)
+    known = [getattr(one, name[1:]) for one in records]
+    strings = st.none() | pool.texts | st.sampled_from([x for x in known if x is not None] or [""])
+    return conditions(name, ON_VALUES + ON_STRINGS + ON_ALL, strings, pool.texts)
+
+
+def on_path(pool: Pool, records: list[Record]) -> st.SearchStrategy[Where]:
+    """Conditions on names and values that mostly are those of the records."""
     known = [pair for one in records for pair in known_paths(one.metadata)]
-    seen = [value for _, value in known] + [
-        element for _, value in known if isinstance(value, list) for element in value
-    ]
-    values = pool.values | st.sampled_from(seen) if seen else pool.values
-    paths: st.SearchStrategy[Any] = st.lists(pool.keys, min_size=1, max_size=3).map(tuple)
-    if known:
-        paths = st.sampled_from([path for path, _ in known]) | paths
-    wheres = (
-        st.tuples(paths, st.dictionaries(st.sampled_from(sorted(ANY_VALUE)), st.just(None)))
-        if False
-        else conditions(pool, paths, values, records)
+    operators = ON_VALUES + ON_STRINGS + ON_ALL
+    unknown = st.lists(pool.keys, min_size=1, max_size=3).map(tuple)
+    if not known:
+        return unknown.flatmap(lambda path: conditions(path, operators, pool.values, pool.texts))
+    seen = [value for _, value in known]
+    elements = [element for value in seen if isinstance(value, list) for element in value]
+    values = st.sampled_from(seen + elements) | pool.values
+    paths = st.sampled_from([path for path, _ in known]) | unknown
+    there = st.sampled_from(known).flatmap(
+        lambda pair: conditions(pair[0], operators, st.just(pair[1]) | values, pool.texts)
     )
-    tree = st.recursive(
-        wheres,
-        lambda inner: (
-            st.builds(
-                Combined,
-                st.sampled_from(["$and", "$or"]),
-                st.lists(inner, min_size=1, max_size=3),
-                st.booleans(),
+    return there | paths.flatmap(lambda path: conditions(path, operators, values, pool.texts))
+
+
+def filters(pool: Pool, records: list[Record]) -> st.SearchStrategy[Node]:
+    fields = st.sampled_from([*STRING_FIELDS, *TIME_FIELDS, "@importance"])
+    leaves: st.SearchStrategy[Node] = on_path(pool, records) | fields.flatmap(
+        lambda name: on_field(name, pool, records)
+    )
+
+    def deeper(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
+        operators = st.sampled_from(["$and", "$or"])
+        parts = st.lists(inner, min_size=1, max_size=3)
+        return st.builds(Combined, operators, parts, st.booleans()) | st.builds(Negated, inner)
+
+    return leaves | st.recursive(leaves, deeper, max_leaves=6)
+
+
+def drawn(pool: Pool, size: int) -> list[Record]:
+    """Records of a pool, the same ones each time."""
+    records: list[Record] = []
+
+    @settings(
+        max_examples=size,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(pool.records())
+    def collect(one: Record) -> None:
+        one.id = f"r{len(records)}"
+        records.append(one)
+
+    collect()
+    return records
+
+
+# The stores
+
+
+@dataclass
+class World:
+    """A collection, what is in it, and a way to wait for what the store does."""
+
+    store: Store
+    collection: Collection
+    pool: Pool
+    records: list[Record]
+    wait: Callable[[Coroutine[Any, Any, Any]], Any]
+
+    def admitted(self, raw: dict[str, Json]) -> set[str]:
+        """The ids that a filter, as it comes over the wire, admits; by all ways to ask."""
+        return self.wait(admitted(self.store, self.collection, raw))  # type: ignore[no-any-return]
+
+
+async def admitted(store: Store, collection: Collection, raw: dict[str, Json]) -> set[str]:
+    selection = Selection(filter=parse(json.loads(json.dumps(raw))))
+    page = await store.page(collection, ListRequest(selection, "seq", "asc", 1_000))
+    found = await store.search(
+        collection,
+        SearchRequest(selection, ANYWHERE, [], 1_000, lambda c: (c.ids, c.similarities)),
+    )
+    ids = {one.id for one in page.records}
+    assert page.total == len(page.records) == len(ids)
+    assert {one.id for one, _ in found} == ids
+    return ids
+
+
+async def filled(store: Store, name: str, records: list[Record]) -> Collection:
+    (outcome,) = await store.write([Put("tenant", name, EMBEDDING, records)])
+    assert not isinstance(outcome, Exception), outcome
+    collection = await store.collection("tenant", name)
+    assert collection is not None
+    return collection
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    """One event loop for all examples: hypothesis runs each as a plain function."""
+    with asyncio.Runner() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def lasting(runner: asyncio.Runner, new_url: Callable[[], str]) -> Iterator[Store]:
+    """One store for all examples."""
+    store = runner.run(open_store(new_url(), readers=1))
+    yield store
+    runner.run(store.close())
+
+
+def world_of(name: str, pool: Pool, runner: asyncio.Runner, store: Store) -> World:
+    records = drawn(pool, 200)
+    # Another collection has the same: nothing of it may come.
+    runner.run(filled(store, f"like {name}", records))
+    collection = runner.run(filled(store, name, records))
+    return World(store, collection, pool, records, runner.run)
+
+
+@pytest.fixture(scope="module")
+def small(runner: asyncio.Runner, lasting: Store) -> World:
+    """200 records of few values, so that filters match."""
+    return world_of("small", SMALL, runner, lasting)
+
+
+@pytest.fixture(scope="module")
+def wild(runner: asyncio.Runner, lasting: Store) -> World:
+    """200 records of many values, and strange ones."""
+    return world_of("wild", WILD, runner, lasting)
+
+
+def check_random_filters(world: World) -> float:
+    """Runs many filters on a world; returns the share that some records meet and some don't."""
+    sizes: list[int] = []
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(filters(world.pool, world.records))
+    def check(node: Node) -> None:
+        expected = {one.id for one in world.records if node.admits(one)}
+        sizes.append(len(expected))
+        assert world.admitted(node.raw()) == expected
+
+    check()
+    assert len(world.records) == 200
+    return sum(0 < size < 200 for size in sizes) / len(sizes)
+
+
+# The shares are about .3 and .2; less than this would be a test that tests nothing.
+
+
+def test_random_filters_on_records_of_few_values(small: World) -> None:
+    assert check_random_filters(small) > 0.1
+
+
+def test_random_filters_on_records_of_strange_values(wild: World) -> None:
+    assert check_random_filters(wild) > 0.06
+
+
+@pytest.mark.parametrize("operator", ON_VALUES + ON_STRINGS + ON_ALL)
+def test_every_operator_tells_records_apart(small: World, operator: str) -> None:
+    """Of each operator, conditions that some records meet and some don't are among those drawn."""
+    sizes: list[int] = []
+    pairs = [pair for one in small.records for pair in known_paths(one.metadata)]
+    values = [value for _, value in pairs]
+    texts = st.sampled_from(["", "a", *(value[:2] for value in values if isinstance(value, str))])
+
+    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        st.sampled_from(pairs).flatmap(
+            lambda pair: conditions(
+                pair[0], [operator], st.just(pair[1]) | st.sampled_from(values), texts
             )
-            | st.builds(Negated, inner)
-        ),
-        max_leaves=5,
+        )
     )
-    return draw(wheres | tree)
+    def check(node: Where) -> None:
+        expected = {one.id for one in small.records if node.admits(one)}
+        sizes.append(len(expected))
+        assert small.admitted(node.raw()) == expected
+
+    check()
+    assert any(0 < size < len(small.records) for size in sizes)
 
 
-ANY_VALUE = {"$eq", "$ne", "$gt", "$gte", "$lt", "$lte"}
-PIECES = ["%", "_", "\\%", "\\_", "\\\\", "\\a", "\\", "*", "?", "[", "]", "^", "a", "b", "B", "é"]
+def test_random_records_are_admitted_as_the_oracle_says(
+    lasting: Store, runner: asyncio.Runner
+) -> None:
+    numbers = count()
+
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(WILD.records(), min_size=1, max_size=6), st.data())
+    def check(records: list[Record], data: st.DataObject) -> None:
+        name = f"few {next(numbers)}"
+        for number, one in enumerate(records):
+            one.id = f"r{number}"
+        collection = runner.run(filled(lasting, name, records))
+        few = World(lasting, collection, WILD, records, runner.run)
+        for node in data.draw(st.lists(filters(WILD, records), min_size=1, max_size=4)):
+            assert few.admitted(node.raw()) == {one.id for one in records if node.admits(one)}
+        runner.run(lasting.write([DropCollection("tenant", name)]))
+
+    check()
+
+
+# Single cases
+
+
+def record(identity: str, metadata: dict[str, Json], content: str = "") -> Record:
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("user_id", "agent_id", "session_id", "type", "importance", "event_at", "expires_at")
+    )
+    return Record(
+        identity, content, metadata, **nothing, created_at=1, updated_at=1, vector=ANYWHERE
+    )
+
+
+LETTERS = ["", "a", "B", "*", "?", "[", "]", "^", "%", "_", "\\", "-", "!", "é"]
+
+
+@pytest.mark.parametrize("operator", ["$like", "$ilike"])
+@pytest.mark.parametrize("name", ["t", "@content"])
+async def test_patterns_of_every_special_character(store: Store, operator: str, name: str) -> None:
+    texts = sorted({a + b for a, b in product(LETTERS, LETTERS)} | {"aBa", "a\nB", "[a]", "[^a]"})
+    records = [record(str(n), {"t": text}, text) for n, text in enumerate(texts)]
+    collection = await filled(store, "notes", records)
+    for pattern in {*texts, "%a%", "_%_", "[a-é]", "[!a]", "[*]", "\\%%", "%\\", "a\\", "__", "%%"}:
+        node = Where((name,) if name == "t" else name, {operator: pattern})
+        expected = {one.id for one in records if node.admits(one)}
+        assert await admitted(store, collection, node.raw()) == expected, pattern
+
+
+async def test_a_pattern_takes_the_longest_text_and_cannot_be_made_slow(store: Store) -> None:
+    text = "a" * 100_000
+    collection = await filled(store, "notes", [record("r", {"t": text}, text)])
+    for pattern in ("%a" * (MAX_PATTERN // 2), "%" + "_" * (MAX_PATTERN - 1), "%" * MAX_PATTERN):
+        for operator in ("$like", "$ilike"):
+            for name in ("t", "@content"):
+                assert await admitted(store, collection, {name: {operator: pattern}}) == {"r"}
+                assert await admitted(store, collection, {name: {operator: pattern[1:] + "b"}}) == (
+                    set()
+                )
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("ÀÉÎ", "àéî"),
+        ("straße", "STRASSE"),
+        ("STRASSE", "straße"),
+        ("ẞ", "ß"),
+        ("İ", "i\u0307"),
+        ("İ", "_"),
+        ("İ", "__"),
+        ("ΟΔΟΣ", "οδος"),
+        ("ΟΔΟΣ", "ΟΔΟΣ"),
+        ("ΟΔΟΣ", "ΟΔΟΣ%"),
+        ("ΟΔΟΣΑ", "ΟΔΟΣ%"),
+        ("ДА", "д_"),
+        ("Ǆ", "ǆ"),
+        ("K", "k"),
+        ("𐐀", "𐐨"),
+        ("𐐀", "_"),
+        ("É", "e\u0301"),
+        ("é\nÉ", "É%é"),
+    ],
+)
+async def test_case_is_pythons(store: Store, text: str, pattern: str) -> None:
+    one = record("r", {"t": text}, text)
+    collection = await filled(store, "notes", [one])
+    for operator in ("$ilike", "$like"):
+        for target in (("t",), "@content"):
+            node = Where(target, {operator: pattern})
+            expected = {"r"} if node.admits(one) else set()
+            assert await admitted(store, collection, node.raw()) == expected
+
+
+ATTACKS = [
+    "' OR '1'='1",
+    "') OR 1=1 --",
+    '" OR 1=1 --',
+    "x'; DROP TABLE memory; --",
+    "a') UNION SELECT rid FROM tag --",
+    "1) OR (1=1",
+    "? ?1 :x @x $x",
+    "%' OR '%'='",
+    "NULL",
+    "m.rid",
+    "json_extract(metadata, '$.a')",
+    "$.a",
+    "a[0]",
+    "a->>'b'",
+    "\\",
+    "\\'",
+    "`",
+    ";",
+    "/* */",
+    "%s %d {0} {x}",
+    "\u02bc OR 1=1",
+    "\uff07 OR 1=1",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_names_and_values_are_never_sql(store: Store, attack: str) -> None:
+    records = [
+        record("value", {"a": attack, "list": [attack]}, attack),
+        record("name", {attack: 1, "in": {attack: 2}}),
+        record("other", {"a": "other", "list": ["other"]}, "other"),
+    ]
+    for one, also in zip(records, (attack, None, None), strict=True):
+        one.user_id = one.type = also
+    collection = await filled(store, "notes", records)
+    tests: list[Where] = [
+        *(Where(("a",), {operator: attack}) for operator in ("$eq", "$ne", "$gt", "$lte")),
+        *(Where((attack,), {operator: 1}) for operator in ("$eq", "$ne", "$gte")),
+        *(Where(target, {"$exists": True}) for target in ((attack,), ("in", attack))),
+        *(
+            Where(target, {operator: attack})
+            for target in (("list",), ("a",), "@content", "@user_id", "@type")
+            for operator in ("$contains", "$like", "$ilike", "$eq", "$ne")
+        ),
+        *(Where(("a",), {operator: [attack, "'"]}) for operator in ("$in", "$nin", "$any")),
+        *(Where("@id", {operator: [attack, "'"]}) for operator in ("$in", "$nin", "$any")),
+        Where(("a",), {"$between": [attack, attack]}),
+    ]
+    for node in tests:
+        expected = {one.id for one in records if node.admits(one)}
+        assert await admitted(store, collection, node.raw()) == expected, node.raw()
+    for scope in (Scope(user_id=attack), Scope(agent_id=attack), Scope(session_id=attack)):
+        request = SearchRequest(
+            Selection(scope), ANYWHERE, ["other"], 9, lambda c: (c.ids, c.similarities)
+        )
+        found = await store.search(collection, request)
+        assert [one.id for one, _ in found] == (["value"] if scope.user_id else [])
+
+    going = Selection(filter=parse({"@content": {"$eq": attack}}))
+    assert await store.write([Delete("tenant", "notes", going)]) == [1]
+    assert await admitted(store, collection, {"@id": {"$exists": True}}) == {"name", "other"}
+
+
+async def test_the_deepest_filter_works(store: Store) -> None:
+    records = [record("r", {"a": 1}), record("s", {"a": 2}), record("t", {"b": "x"})]
+    collection = await filled(store, "notes", records)
+
+    def same_again(inner: Node, _level: int) -> Node:
+        return Negated(inner)
+
+    def among_others(inner: Node, level: int) -> Node:
+        first = Where(("b",), {"$contains": "x", "$nin": [level]})
+        last = Where(("a",), {"$between": [0, level]})
+        return Combined("$and" if level % 3 else "$or", [first, Negated(inner), last])
+
+    for deeper, each in ((same_again, 1), (among_others, 2)):
+        node: Node = Where(("a",), {"$eq": 1})
+        for level in range(1, 1 + (MAX_DEPTH - 1) // each):
+            node = deeper(node, level)
+            expected = {one.id for one in records if node.admits(one)}
+            assert await admitted(store, collection, node.raw()) == expected
+        with pytest.raises(InvalidFilter):
+            parse(deeper(deeper(node, 1), 2).raw())
+
+
+@pytest.mark.parametrize("combining", ["$and", "$or"])
+@pytest.mark.parametrize(
+    ("operator", "value"),
+    [
+        ("$eq", "x" * 200),
+        ("$ne", 1),
+        ("$between", ["a", "x" * 200]),
+        ("$contains", "x"),
+        ("$any", ["x"]),
+        ("$ilike", "%X%"),
+        ("$in", [1, "x", None]),
+        ("$exists", False),
+        ("$empty", True),
+        ("$empty", False),
+    ],
+)
+async def test_the_most_conditions_work(
+    store: Store, combining: str, operator: str, value: Json
+) -> None:
+    records = [
+        record("all", {f"k{n}": "x" * 200 for n in range(MAX_CONDITIONS)}),
+        record("last", {f"k{MAX_CONDITIONS - 1}": "x" * 200}),
+        record("none", {}),
+    ]
+    collection = await filled(store, "notes", records)
+    branches = [Where((f"k{n}",), {operator: value}) for n in range(MAX_CONDITIONS)]
+    node = Combined(combining, list(branches))
+    expected = {one.id for one in records if node.admits(one)}
+    assert await admitted(store, collection, node.raw()) == expected
+
+
+async def test_the_most_values_work(store: Store) -> None:
+    records = [
+        record("number", {"a": MAX_VALUES - 1}),
+        record("text", {"a": f"{BASE}{MAX_VALUES - 1}"}),
+        record("other", {"a": -1}),
+        record("list", {"a": ["x"]}),
+    ]
+    collection = await filled(store, "notes", records)
+    everything = {one.id for one in records}
+    some: list[Json] = list(range(MAX_VALUES))
+    for values, found in ((some, "number"), ([f"{BASE}{n}" for n in some], "text")):
+        assert await admitted(store, collection, {"a": {"$in": values}}) == {found}
+        assert await admitted(store, collection, {"a": {"$nin": values}}) == everything - {found}
+    names = [f"x{n}" for n in range(MAX_VALUES - 1)]
+    assert await admitted(store, collection, {"@id": {"$in": [*names, "other"]}}) == {"other"}
+    times_ = ["2026-01-01T00:00:00Z"] * MAX_VALUES
+    assert await admitted(store, collection, {"@event_at": {"$nin": times_}}) == everything
+
+    words = [f"no{n}" for n in range(MAX_CONDITIONS - 1)]
+    assert await admitted(store, collection, {"a": {"$any": [*words, "x"]}}) == {"list"}
+    assert await admitted(store, collection, {"a": {"$any": [*words, BASE]}}) == {"text"}
+    assert await admitted(store, collection, {"a": {"$all": ["x"] * MAX_CONDITIONS}}) == {"list"}
+    assert await admitted(store, collection, {"@id": {"$any": [*words, "umb"]}}) == {"number"}
+
+
+@pytest.mark.parametrize("beside", [{"$empty": True}, {"$between": [BASE, BASE + "z"]}])
+@pytest.mark.parametrize("long", [False, True])
+async def test_all_limits_may_be_reached_at_once(
+    store: Store, beside: dict[str, Json], long: bool
+) -> None:
+    first = BASE if long else 0
+    collection = await filled(
+        store, "notes", [record("r0", {"a": first}), record("r1", {"a": first})]
+    )
+    values = [f"{BASE}{n}" if long else n for n in range(MAX_VALUES - 1)]
+    raw = {
+        "$and": [
+            {"a": {"$in": [first, *values]}},
+            *({"$or": [{"@id": "r0"}, {f"k{n}": beside}]} for n in range(MAX_CONDITIONS // 2 - 1)),
+            {"@id": {"$ne": "r1"}},
+        ]
+    }
+    assert await admitted(store, collection, raw) == {"r0"}
+    ids = ["r0", "r1", *(f"x{n}" for n in range(MAX_IDS - 2))]
+    selection = Selection(Scope(), parse(raw), ids)
+    page = await store.page(collection, ListRequest(selection, "created_at", "asc", 9))
+    assert [one.id for one in page.records] == ["r0"]
+    assert await store.write([Delete("tenant", "notes", selection)]) == [1]
+    got = await store.get(collection, ids)
+    assert [one.id for one in got] == ["r1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("@id", "x"), ("@content", "x"), ("@importance", 1), ("@created_at", "2026-01-01T00:00:00Z")],
+)
+def test_a_list_is_no_value_of_a_field(name: str, value: Json) -> None:
+    """A field holds one value: comparing it with a list can't be meant, and is refused."""
+    for listed in ([], [value], [value, value], [None]):
+        with pytest.raises(InvalidFilter):
+            parse({name: listed})
+        for operator in ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$contains"):
+            with pytest.raises(InvalidFilter):
+                parse({name: {operator: listed}})
+        for operator in ("$between", "$in", "$nin", "$any", "$all"):
+            with pytest.raises(InvalidFilter):
+                parse({name: {operator: [listed, listed]}})

@@ -20,6 +20,7 @@ from agentmem_client.errors import (
     InvalidRequest,
     NotFound,
     Unavailable,
+    shown,
 )
 
 from . import cursor, keywords, records, times
@@ -27,6 +28,7 @@ from .batcher import Batcher
 from .cache import Cache
 from .embedding import Embedder
 from .embedding.batched import BatchedEmbedder
+from .in_flight import InFlight
 from .search import Plan, plan, rank
 from .storage import (
     STALE,
@@ -89,6 +91,7 @@ class Engine:
     def __init__(self, store: Store, embedder: Embedder, limits: Limits | None = None) -> None:
         limits = limits or Limits()
         self._store = store
+        self._in_flight = InFlight()
         self._writes: Batcher[Write, Outcome] = Batcher(
             store.write, max_batch=limits.write_batch, max_pending=limits.max_pending
         )
@@ -107,10 +110,11 @@ class Engine:
 
     async def add(self, tenant: str, memory: m.MemoryInput) -> m.Memory:
         """Store a memory, or replace the one with its id, and answer it as it is stored."""
-        (put,) = await self._prepare(tenant, [memory])
-        if isinstance(put, Exception):
-            raise put
-        (stored,) = await self._writes.submit(put)
+        with self._in_flight:
+            (put,) = await self._prepare(tenant, [memory])
+            if isinstance(put, Exception):
+                raise put
+            (stored,) = await self._writes.submit(put)
         return records.to_memory(stored.record, memory.collection, with_vector=False)
 
     async def add_many(
@@ -121,9 +125,10 @@ class Engine:
         An error in place of a memory (it could not be read) is its outcome.
         """
         good = [memory for memory in memories if not isinstance(memory, APIError)]
-        prepared = await self._prepare(tenant, good)
-        puts = [put for put in prepared if isinstance(put, Put)]
-        stored = iter(await self._writes.submit_many(puts))
+        with self._in_flight:
+            prepared = await self._prepare(tenant, good)
+            puts = [put for put in prepared if isinstance(put, Put)]
+            stored = iter(await self._writes.submit_many(puts))
         outcomes = iter([next(stored) if isinstance(put, Put) else put for put in prepared])
         return [
             _result(None, memory)
@@ -142,18 +147,20 @@ class Engine:
             return []
         if len({memory.collection for memory in memories}) > 1:
             raise InvalidRequest("an atomic batch goes into one collection: send one for each")
-        puts = []
-        for position, put in enumerate(await self._prepare(tenant, memories)):
-            if isinstance(put, APIError):
-                put.details["field"] = f"memories.{position}"
-            if isinstance(put, Exception):
-                raise put
-            puts.append(put)
-        for put in puts[1:]:
-            puts[0].embedding.check_given(put.embedding)
-        everything = [record for put in puts for record in put.records]
-        whole = Put(tenant, puts[0].collection, puts[0].embedding, everything)
-        return [_result(one.record.id, [one]) for one in await self._writes.submit(whole)]
+        with self._in_flight:
+            puts = []
+            for position, put in enumerate(await self._prepare(tenant, memories)):
+                if isinstance(put, APIError):
+                    put.details["field"] = f"memories.{position}"
+                if isinstance(put, Exception):
+                    raise put
+                puts.append(put)
+            for put in puts[1:]:
+                puts[0].embedding.check_given(put.embedding)
+            everything = [record for put in puts for record in put.records]
+            whole = Put(tenant, puts[0].collection, puts[0].embedding, everything)
+            stored = await self._writes.submit(whole)
+        return [_result(one.record.id, [one]) for one in stored]
 
     async def search(self, tenant: str, request: m.SearchRequest) -> bytes:
         """The JSON of a `SearchAnswer`. It sees every write that was answered before.
@@ -275,13 +282,16 @@ class Engine:
                 caller, but no new one does; or the other way round.
         """
         changes = records.to_changes(update)
-        for _ in range(_UPDATE_ATTEMPTS):
-            write = await self._prepare_update(tenant, collection_name, memory_id, update, changes)
-            after: Record | Literal["stale"] | None = await self._writes.submit(write)
-            if after is None:
-                raise _no_memory(memory_id, collection_name)
-            if after != STALE:
-                return records.to_memory(after, collection_name, with_vector=False)
+        with self._in_flight:
+            for _ in range(_UPDATE_ATTEMPTS):
+                write = await self._prepare_update(
+                    tenant, collection_name, memory_id, update, changes
+                )
+                after: Record | Literal["stale"] | None = await self._writes.submit(write)
+                if after is None:
+                    raise _no_memory(memory_id, collection_name)
+                if after != STALE:
+                    return records.to_memory(after, collection_name, with_vector=False)
         raise Unavailable("others keep changing this memory: try again", retry_after=1.0)
 
     async def _prepare_update(
@@ -349,7 +359,7 @@ class Engine:
         """
         found = await self._store.collection(tenant, name)
         if found is None:
-            raise NotFound(f"there is no collection {name!r}: its first memory would make it")
+            raise NotFound(f"there is no collection {shown(name)}: its first memory would make it")
         return await self._describe(found)
 
     async def put_collection(self, tenant: str, name: str, wish: m.CollectionInput) -> m.Collection:
@@ -384,6 +394,7 @@ class Engine:
 
     async def close(self) -> None:
         """Refuse new work and finish what was accepted; the store and embedder stay open."""
+        await self._in_flight.close()
         await self._embedder.close()
         await self._writes.close()
 
@@ -445,7 +456,7 @@ def _client_embedding(vector: bytes) -> Embedding:
 
 
 def _no_memory(memory_id: str, collection: str) -> NotFound:
-    return NotFound(f"there is no memory {memory_id!r} in the collection {collection!r}")
+    return NotFound(f"there is no memory {shown(memory_id)} in the collection {shown(collection)}")
 
 
 def _result(memory_id: str | None, outcome: Sequence[Stored] | Exception) -> m.AddResult:

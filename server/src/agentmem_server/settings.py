@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from agentmem_client.models import MAX_BATCH
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from agentmem_client.models import MAX_BATCH
 
 Size = Annotated[int, Field(ge=1)]
 CacheSize = Annotated[int, Field(ge=0)]

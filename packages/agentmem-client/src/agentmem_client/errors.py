@@ -206,6 +206,13 @@ def _tree(root: type[APIError]) -> list[type[APIError]]:
 BY_CODE: Mapping[str, type[APIError]] = {cls.code: cls for cls in _tree(APIError)[1:]}
 """The class of each code."""
 
+
+def shown(value: object, limit: int = 80) -> str:
+    """A value as a message quotes it: its repr, cut, for it may be long or somebody's secret."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
 _BY_STATUS = {
     400: MalformedRequest,
     401: Unauthorized,

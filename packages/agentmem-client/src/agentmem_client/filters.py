@@ -38,13 +38,14 @@ A record field that is not set counts as null (``$eq: null`` matches) and as not
 Times are compared as instants; a value for them is an ISO 8601 string with a UTC offset.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from .errors import InvalidFilter
+from .errors import InvalidFilter, shown
+from .instants import parse_instant
+from .json_values import check_json, check_text
 
 FieldKind = Literal["string", "number", "time"]
 
@@ -329,8 +330,8 @@ def _parse_object(raw: Mapping[Any, Any], depth: int) -> Filter:
             parts.append(Not(_parse_inner(name, value, depth)))
         elif name.startswith("$"):
             raise InvalidFilter(
-                f"unknown operator {name!r} where a name is expected: the combining operators are "
-                f"$and, $or, $not; a key that starts with $ is written '\\{name}'"
+                f"unknown operator {shown(name)} where a name is expected: the combining operators "
+                "are $and, $or, $not; before a key that starts with $, write a backslash"
             )
         else:
             parts.extend(_parse_name_value(name, value))
@@ -360,8 +361,8 @@ def _parse_name_value(name: str, value: object) -> list[Filter]:
         return [_parse_condition(target, "$eq", value)]
     if len(operators) != len(value):
         raise InvalidFilter(
-            f"{name!r} mixes operators and plain keys: write conditions on the keys as paths "
-            f"({name}.key), or compare the whole object with $eq"
+            f"{shown(name)} mixes operators and plain keys: write conditions on the keys as paths "
+            "(name.key), or compare the whole object with $eq"
         )
     return [_parse_condition(target, operator, value[operator]) for operator in operators]
 
@@ -372,11 +373,14 @@ def _parse_name(name: str) -> Path | RecordField:
         if field not in RECORD_FIELDS:
             known = ", ".join(f"@{known}" for known in RECORD_FIELDS)
             raise InvalidFilter(
-                f"unknown record field {name!r}: there are {known}; a metadata key that starts "
-                f"with @ is written '\\{name}'"
+                f"unknown record field {shown(name)}: there are {known}; before a metadata key "
+                "that starts with @, write a backslash"
             )
         return RecordField(field, RECORD_FIELDS[field])
-    _check_text("a name in a filter", name)
+    try:
+        check_text(name)
+    except ValueError as error:
+        raise InvalidFilter(f"a name in a filter {error}") from None
     keys = [""]
     characters = iter(name)
     for character in characters:
@@ -393,15 +397,15 @@ def _parse_name(name: str) -> Path | RecordField:
 def _parse_condition(target: Path | RecordField, operator: str, value: Any) -> Condition:
     if operator not in OPERATORS:
         known = " ".join(sorted(OPERATORS))
-        raise InvalidFilter(f"unknown operator {operator!r} on {str(target)!r}: there are {known}")
-    _check_value(target, operator, value)
-    if isinstance(target, RecordField):
-        value = _fit_record_field(target, operator, value)
-    return Condition(target, operator, value)
+        raise InvalidFilter(
+            f"unknown operator {shown(operator)} on {shown(str(target))}: there are {known}"
+        )
+    _check_shape(target, operator, value)
+    return Condition(target, operator, _checked(target, operator, value))
 
 
-def _check_value(target: Path | RecordField, operator: str, value: Any) -> None:
-    where = f"{operator} on {str(target)!r}"
+def _check_shape(target: Path | RecordField, operator: str, value: Any) -> None:
+    where = f"{operator} on {shown(str(target))}"
     if operator in FLAG_OPERATORS and not isinstance(value, bool):
         raise InvalidFilter(f"{where} takes true or false, not {_kind(value)}")
     if operator in LIST_OPERATORS and not isinstance(value, list | tuple):
@@ -415,76 +419,43 @@ def _check_value(target: Path | RecordField, operator: str, value: Any) -> None:
             raise InvalidFilter(f"{where} takes a pattern as a string, not {_kind(value)}")
         if len(value) > MAX_PATTERN:
             raise InvalidFilter(f"{where} takes a pattern of at most {MAX_PATTERN} characters")
-    _check_json(where, value)
 
 
-def _check_json(where: str, value: Any) -> None:
-    match value:
-        case float() if not math.isfinite(value):
-            raise InvalidFilter(f"{where}: {value} is not a number in JSON")
-        case int() if not isinstance(value, bool) and abs(value) > 10**300:
-            raise InvalidFilter(f"{where}: a number beyond 1e300 can't be compared")
-        case str():
-            _check_text(where, value)
-        case None | bool() | int() | float() | datetime():
-            pass
-        case list() | tuple():
-            for element in value:
-                _check_json(where, element)
-        case Mapping():
-            for key, element in value.items():
-                if not isinstance(key, str):
-                    raise InvalidFilter(f"{where}: a key in JSON is a string, not {_kind(key)}")
-                _check_text(where, key)
-                _check_json(where, element)
-        case _:
-            raise InvalidFilter(f"{where}: {_kind(value)} is not JSON")
+def _checked(target: Path | RecordField, operator: str, value: Any) -> Any:
+    """The value as the target compares it.
 
-
-def _check_text(where: str, text: str) -> None:
-    """Refuse what no stored text can hold, and not every store can be asked for."""
-    if "\0" in text:
-        raise InvalidFilter(f"{where} must not hold the NUL character (U+0000)")
+    Raises:
+        InvalidFilter: when it is no JSON, or the target's kind can't honour it.
+    """
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise InvalidFilter(f"{where} must hold valid Unicode: no lone surrogates") from None
+        if isinstance(target, RecordField) and operator not in FLAG_OPERATORS:
+            return _fitted(target, operator, value)
+        check_json(value, max_depth=MAX_DEPTH)
+    except ValueError as error:
+        raise InvalidFilter(f"{operator} on {shown(str(target))} {error}") from None
+    return value
 
 
-def _fit_record_field(target: RecordField, operator: str, value: Any) -> Any:
-    """The value as the field's kind compares it; what the kind can't honour is refused."""
-    if operator in FLAG_OPERATORS:
-        return value
+def _fitted(target: RecordField, operator: str, value: Any) -> Any:
     if target.kind != "string" and operator in STRING_OPERATORS:
-        raise InvalidFilter(f"{operator} works on strings and arrays; {target} is a {target.kind}")
-    if isinstance(value, list | tuple):
-        return [_fit_scalar(target, element) for element in value]
-    return _fit_scalar(target, value)
+        raise ValueError(f"works on strings and arrays, and this is a {target.kind}")
+    if operator in LIST_OPERATORS or operator == "$between":
+        return [_fitted_scalar(target, element) for element in value]
+    return _fitted_scalar(target, value)
 
 
-def _fit_scalar(target: RecordField, value: Any) -> Any:
-    fits = {
-        "string": isinstance(value, str),
-        "number": isinstance(value, int | float) and not isinstance(value, bool),
-        "time": isinstance(value, str | datetime),
-    }[target.kind]
-    if value is None:
-        return None
-    if not fits:
-        raise InvalidFilter(f"{target} is a {target.kind}: it can't be compared with {value!r}")
-    return _instant(target, value) if target.kind == "time" else value
-
-
-def _instant(target: RecordField, value: str | datetime) -> datetime:
-    try:
-        instant = datetime.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        raise InvalidFilter(
-            f"{target} takes a time such as '2026-01-31T09:30:00Z', not {value!r}"
-        ) from None
-    if instant.utcoffset() is None:
-        raise InvalidFilter(f"{target} takes a time with a UTC offset: add 'Z' to {str(value)!r}")
-    return instant
+def _fitted_scalar(target: RecordField, value: Any) -> Any:
+    match target.kind, value:
+        case _, None:
+            return None
+        case "string", str():
+            return check_text(value)
+        case "time", str() | datetime():
+            return parse_instant(value)
+        case "number", int() | float() if not isinstance(value, bool):
+            check_json(value, max_depth=0)
+            return value
+    raise InvalidFilter(f"{target} is a {target.kind}: it can't be compared with {_kind(value)}")
 
 
 def _check_size(node: Filter) -> None:
@@ -512,8 +483,6 @@ def _to_json(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, list | tuple):
         return [_to_json(element) for element in value]
-    if isinstance(value, Mapping):
-        return {key: _to_json(element) for key, element in value.items()}
     return value
 
 

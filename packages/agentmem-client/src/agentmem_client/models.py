@@ -4,14 +4,12 @@ Requests refuse fields that they don't know; answers ignore them, so that an old
 talk to a newer server.
 """
 
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,6 +24,8 @@ from pydantic_core import CoreSchema, from_json
 from . import filters as _filters
 from .errors import InvalidFilter
 from .ids import new_id
+from .instants import parse_instant
+from .json_values import check_json, check_text
 from .vectors import pack, to_base64
 
 DEFAULT_COLLECTION = "default"
@@ -41,45 +41,8 @@ MAX_DIMENSION = 16_384
 MAX_METADATA_DEPTH = 32
 
 
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not hold the NUL character (U+0000): not every store can keep it")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must hold valid Unicode: no lone surrogates") from None
-    return text
-
-
-def _check_json(value: Any, depth: int) -> None:
-    if depth > MAX_METADATA_DEPTH:
-        raise ValueError(f"must nest at most {MAX_METADATA_DEPTH} levels deep")
-    match value:
-        case str():
-            _storable(value)
-        case bool() | None:
-            pass
-        case float() if not math.isfinite(value):
-            raise ValueError("must hold finite numbers: no NaN, no infinity")
-        case int() if abs(value) > 10**300:
-            raise ValueError("must hold numbers up to 1e300: give a longer one as a string")
-        case int() | float():
-            pass
-        case list() | tuple():
-            for element in value:
-                _check_json(element, depth + 1)
-        case dict():
-            for key, element in value.items():
-                if not isinstance(key, str):
-                    raise ValueError(f"must have strings as keys, not {key!r}")
-                _check_json(key, depth)
-                _check_json(element, depth + 1)
-        case _:
-            raise ValueError(f"must be JSON: a {type(value).__name__} is not")
-
-
 def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
-    _check_json(value, depth=0)
+    check_json(value, max_depth=MAX_METADATA_DEPTH)
     return value
 
 
@@ -92,10 +55,11 @@ def _parse_filters(raw: object) -> _filters.Filter | None:
     return None if raw is None else _filters.parse(raw)
 
 
-def _time_as_text(value: object) -> object:
-    if not isinstance(value, str | datetime):
-        raise ValueError("must be a time such as '2026-01-31T09:30:00Z'")
-    return value
+def _pack_vector(value: object) -> bytes:
+    vector = pack(value)
+    if len(vector) > 4 * MAX_DIMENSION:
+        raise ValueError(f"a vector must have at most {MAX_DIMENSION} numbers")
+    return vector
 
 
 class _SchemaOf:
@@ -110,10 +74,10 @@ class _SchemaOf:
         return handler(self.model.__pydantic_core_schema__)
 
 
-Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_storable)]
-Text: TypeAlias = Annotated[str, AfterValidator(_storable)]
+Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(check_text)]
+Text: TypeAlias = Annotated[str, AfterValidator(check_text)]
 Metadata: TypeAlias = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
-Time: TypeAlias = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_time_as_text)]
+Time: TypeAlias = Annotated[datetime, BeforeValidator(parse_instant)]
 Importance: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Limit: TypeAlias = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 Offset: TypeAlias = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
@@ -126,7 +90,7 @@ Filters: TypeAlias = Annotated[
 ]
 PackedVector: TypeAlias = Annotated[
     bytes,
-    PlainValidator(pack),
+    PlainValidator(_pack_vector),
     PlainSerializer(to_base64),
     WithJsonSchema(
         {

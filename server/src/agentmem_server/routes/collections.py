@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from ..answers import answer
 from ..engine import Engine
-from .http import read_body, read_item, route, segment, tenant
+from .http import read_body, route, segment, tenant
 
 
 class CollectionRoutes:
@@ -35,8 +35,7 @@ class CollectionRoutes:
         return answer(await self._engine.collection(tenant(request), segment(request, "name")))
 
     async def put(self, request: Request) -> Response:
-        # The name in the path keeps the rules that it has in a body.
-        name = read_item({"collection": segment(request, "name")}, m.CollectionQuery).collection
+        name = segment(request, "name")
         wish = await read_body(request, m.CollectionInput)
         return answer(await self._engine.put_collection(tenant(request), name, wish))
 

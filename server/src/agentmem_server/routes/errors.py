@@ -1,11 +1,12 @@
 """What a request is answered that fails, or that no route is for."""
 
 import structlog
-from agentmem_client.errors import APIError, InternalError, error_class
+from agentmem_client.errors import APIError, InternalError, error_class, shown
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from ..answers import error_answer
 
@@ -22,12 +23,14 @@ def handle_errors(app: Starlette) -> None:
     async def unrouted(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         refusal = error_class(None, error.status_code)
+        path = shown(request.scope["path"])
         message = {
-            404: f"there is no {request.url.path}; an id in a path is one percent-encoded segment",
-            405: f"{request.method} is not a method of {request.url.path}",
+            404: f"there is no {path}; an id in a path is one percent-encoded segment",
+            405: f"{shown(request.method)} is not a method of {path}",
         }.get(error.status_code, error.detail)
         response = error_answer(refusal(message), request.state.request_id)
-        response.headers.update(error.headers or {})
+        if error.status_code == 405:
+            response.headers["Allow"] = ", ".join(sorted(_methods(app, request.scope["path"])))
         return response
 
     async def failed(request: Request, error: Exception) -> Response:
@@ -38,3 +41,11 @@ def handle_errors(app: Starlette) -> None:
     app.add_exception_handler(APIError, refused)
     app.add_exception_handler(HTTPException, unrouted)
     app.add_exception_handler(Exception, failed)
+
+
+def _methods(app: Starlette, path: str) -> set[str]:
+    """All methods that a path has; each route of ours knows only its own."""
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    return {
+        method for route in routes if route.path_regex.match(path) for method in route.methods or ()
+    }

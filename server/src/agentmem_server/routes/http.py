@@ -1,12 +1,18 @@
 """What every route does first: read the request into its models."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
+from agentmem_client import models as m
 from agentmem_client.endpoints import Endpoint
-from agentmem_client.errors import InvalidRequest, MalformedRequest, UnsupportedMediaType
-from pydantic import BaseModel, ValidationError
+from agentmem_client.errors import (
+    InvalidRequest,
+    MalformedRequest,
+    UnsupportedMediaType,
+)
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -16,10 +22,22 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 DEFAULT_TENANT = "default"
 
+_NAME: TypeAdapter[str] = TypeAdapter(m.Name)
+_MAX_PROBLEMS = 20
+"""Of so many fields a refusal tells; a body can have a hundred thousand wrong ones."""
+_MAX_NAME = 100
+"""Characters of a field's name in a refusal."""
+
 
 def route(endpoint: Endpoint[Any], handler: Handler) -> Route:
-    """The route of an endpoint."""
-    return Route(endpoint.path, handler, methods=[endpoint.method], name=endpoint.name)
+    """The route of an endpoint; one without parameters refuses them all."""
+
+    async def without_parameters(request: Request) -> Response:
+        read_query(request, m.Request)
+        return await handler(request)
+
+    answers = handler if endpoint.query is not None else without_parameters
+    return Route(endpoint.path, answers, methods=[endpoint.method], name=endpoint.name)
 
 
 def tenant(_request: Request) -> str:
@@ -29,10 +47,12 @@ def tenant(_request: Request) -> str:
 
 def segment(request: Request, name: str) -> str:
     """The text of a path's one segment; paths are matched as they were sent, still encoded."""
-    text = unquote(request.path_params[name])
-    if "\0" in text:
-        raise InvalidRequest(f"the {name} in the path must not hold the NUL character")
-    return text
+    try:
+        return _NAME.validate_python(unquote(request.path_params[name], errors="strict"))
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"the {name} in the path must be percent-encoded UTF-8") from None
+    except ValidationError as error:
+        raise _refusal(error, name) from None
 
 
 async def read_body(request: Request, model: type[ModelT]) -> ModelT:
@@ -59,10 +79,14 @@ def read_query(request: Request, model: type[ModelT]) -> ModelT:
     Raises:
         InvalidRequest: when it is not what the model wants, or names a parameter twice.
     """
-    pairs = request.query_params.multi_items()
-    twice = sorted({name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1})
+    try:
+        text = request.scope["query_string"].decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidRequest("the query string must be percent-encoded UTF-8") from None
+    twice = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
     if twice:
-        raise InvalidRequest(f"give each parameter once: {', '.join(twice)}")
+        raise InvalidRequest(f"give each parameter once: {_cut(twice[0])} is there twice")
     try:
         return model.model_validate_strings(dict(pairs))
     except ValidationError as error:
@@ -81,22 +105,26 @@ def read_item(item: object, model: type[ModelT]) -> ModelT:
         raise _refusal(error) from None
 
 
-def _refusal(error: ValidationError) -> MalformedRequest | InvalidRequest:
+def _refusal(error: ValidationError, where: str = "") -> MalformedRequest | InvalidRequest:
     # Without the input: it may be a megabyte, or somebody's secret.
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     if problems[0]["type"] == "json_invalid":
         return MalformedRequest(f"the body is not JSON: {_without_prefix(problems[0]['msg'])}")
     fields = [
         {
-            "field": ".".join(str(part) for part in problem["loc"]),
+            "field": _cut(".".join(str(part) for part in problem["loc"]) or where),
             "message": _without_prefix(problem["msg"]),
         }
-        for problem in problems
+        for problem in problems[:_MAX_PROBLEMS]
     ]
     first = fields[0]
-    where = f"{first['field']}: " if first["field"] else ""
-    more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
-    return InvalidRequest(f"{where}{first['message']}{more}", details={"errors": fields})
+    at = f"{first['field']}: " if first["field"] else ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return InvalidRequest(f"{at}{first['message']}{more}", details={"errors": fields})
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
 
 
 def _without_prefix(message: str) -> str:

@@ -137,18 +137,27 @@ class _MetadataCondition:
         return self._tagged(Sql(f"kind = {tags.STRING} AND {condition.text}", condition.parameters))
 
     def _equal(self, values: Sequence[Any], kind_offset: int) -> Sql:
-        if not values:
-            return _FALSE
-        encoded = [tags.encode(value) for value in values]
-        rows = ", ".join(["(?, ?, ?)"] * len(encoded))
-        return self._tagged(
+        """Equal to one of the values: one look-up for each kind of value among them."""
+        short: dict[int, list[tags.Value]] = {}
+        long: list[tags.Value] = []
+        for value in map(tags.encode, values):
+            (long if value.full else short.setdefault(value.kind, [])).append(value)
+        lookups = [
             Sql(
-                f"(kind, value, full) IN (VALUES {rows})",
-                tuple(
-                    x for kind, value, full in encoded for x in (kind + kind_offset, value, full)
-                ),
+                f"kind = {kind + kind_offset} AND full = '' AND value IN ({_marks(of_kind)})",
+                tuple(value.value for value in of_kind),
             )
-        )
+            for kind, of_kind in short.items()
+        ]
+        if long:
+            pairs = ", ".join(["(?, ?)"] * len(long))
+            lookups.append(
+                Sql(
+                    f"kind = {tags.STRING + kind_offset} AND (value, full) IN (VALUES {pairs})",
+                    tuple(part for value in long for part in (value.value, value.full)),
+                )
+            )
+        return _join(" OR ", [self._tagged(lookup) for lookup in lookups]) if lookups else _FALSE
 
     def _ordered(self, operator: str, value: Any) -> Sql:
         sign = _ORDER[operator]
@@ -213,7 +222,7 @@ def _column_value(value: Any) -> Any:
 
 def _column_in(column: str, values: Sequence[Any]) -> Sql:
     marks = [value for value in values if value is not None]
-    listed = Sql(f"{column} IN ({', '.join('?' * len(marks))})", tuple(marks))
+    listed = Sql(f"{column} IN ({_marks(marks)})", tuple(marks))
     parts = [_if_set(column, listed)] if marks else []
     if len(marks) < len(values):
         parts.append(Sql(f"{column} IS NULL"))
@@ -236,6 +245,10 @@ def _match_text(expression: str, operator: str, pattern: str, dialect: Dialect) 
     if operator == "$ilike":
         expression, pattern = dialect.lower(expression), pattern.lower()
     return Sql(dialect.matches(expression), (dialect.pattern(pattern),))
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _if_set(column: str, condition: Sql) -> Sql:

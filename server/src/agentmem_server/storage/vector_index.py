@@ -56,15 +56,24 @@ class VectorIndex:
             values = _normalised(values)
         row = self._rows.find(rid)
         if row is None:
-            if self._rows.count == len(self._rows.ids):
-                self._rows = self._rows.resized(2 * self._rows.count)
-            row = self._rows.count
-            self._rows.ids[row] = rid
+            row = self._free_row(rid)
         self._rows.vectors[row] = values
         self._rows.expires_at[row] = NEVER if expires_at is None else expires_at
         self._rows.alive[row] = True
         # Last: a search reads as many rows as this says, and they must be whole by then.
         self._rows.count = max(self._rows.count, row + 1)
+
+    def _free_row(self, rid: int) -> int:
+        rows = self._rows
+        last = rows.count - 1
+        if rows.count and rid <= rows.ids[last]:
+            # Rare: a record that got its vector after later ones did. Copies all.
+            self._rows, row = rows.opened(rid)
+            return row
+        if rows.count == len(rows.ids):
+            self._rows = rows = rows.resized(2 * rows.count)
+        rows.ids[rows.count] = rid
+        return rows.count
 
     def set_expiry(self, rid: int, expires_at: int | None) -> None:
         """Change when a record expires; an unknown one is no error."""
@@ -175,6 +184,15 @@ class _Rows:
         grown.count = len(keep)
         grown.dead = int(grown.count - np.count_nonzero(grown.alive[: grown.count]))
         return grown
+
+    def opened(self, rid: int) -> "tuple[_Rows, int]":
+        """Packed, with a row for an id where it belongs, dead as yet; and which row that is."""
+        packed = self.packed()
+        row = int(np.searchsorted(packed.ids[: packed.count], rid))
+        keep = np.insert(np.arange(packed.count), row, 0)
+        opened = packed.resized(len(keep) + len(keep) // 8 + 64, keep)
+        opened.ids[row], opened.alive[row] = rid, False
+        return opened, row
 
     def packed(self) -> "_Rows":
         living = np.flatnonzero(self.alive[: self.count])

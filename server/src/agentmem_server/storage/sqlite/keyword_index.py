@@ -12,6 +12,7 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
+from ... import times
 from ...keywords import keyword_text
 from .. import Scope
 from . import rows
@@ -62,12 +63,13 @@ def neighbour(
     *,
     before: bool,
 ) -> int | None:
-    """The record id of the turn before or after one in the same session of the same user."""
+    """The record id of the living turn before or after one in the same session of the user."""
     sign, order = ("<", "DESC") if before else (">", "ASC")
     found = connection.execute(
         "SELECT rid FROM memory WHERE cid = ? AND session_id = ? AND user_id IS ? "
-        f"AND rid {sign} ? ORDER BY rid {order} LIMIT 1",
-        (cid, session_id, user_id, rid),
+        f"AND rid {sign} ? AND (expires_at IS NULL OR expires_at > ?) "
+        f"ORDER BY rid {order} LIMIT 1",
+        (cid, session_id, user_id, rid, times.now()),
     ).fetchone()
     return None if found is None else found[0]
 

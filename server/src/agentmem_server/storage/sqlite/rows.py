@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import apsw
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from .. import Collection, Record, Selection
 from ..filter_sql import SQLITE, Sql, compile_filter
@@ -45,8 +45,9 @@ def condition(collection: Collection, selection: Selection, now: int) -> Sql:
     for name, value in selection.scope.items():
         parts.append(Sql(f"m.{name} = ?", (value,)))
     if selection.ids is not None:
-        marks = ", ".join("?" * len(selection.ids))
-        parts.append(Sql(f"m.id IN ({marks})", tuple(selection.ids)))
+        # As one value: a filter beside them may need as many marks as SQLite has.
+        ids = to_json(list(selection.ids)).decode()
+        parts.append(Sql("m.id IN (SELECT value FROM json_each(?))", (ids,)))
     if selection.filter is not None:
         parts.append(compile_filter(selection.filter, collection.key, SQLITE))
     return Sql(

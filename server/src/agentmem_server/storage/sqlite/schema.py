@@ -12,7 +12,6 @@ VERSION = 1
 _SAFE_SQLITE = (3, 51, 3)
 
 _PRAGMAS = """
-PRAGMA journal_mode=WAL;
 PRAGMA synchronous=FULL;
 PRAGMA busy_timeout=5000;
 PRAGMA cache_size=-65536;
@@ -87,7 +86,7 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
         else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     )
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
-    connection.execute(_PRAGMAS.replace("PRAGMA journal_mode=WAL;", "") if readonly else _PRAGMAS)
+    connection.execute(_PRAGMAS)
     connection.create_scalar_function("agentmem_lower", _lower, 1, deterministic=True)
     return connection
 
@@ -120,6 +119,7 @@ def prepare(connection: apsw.Connection, path: Path) -> None:
     version = connection.pragma("user_version")
     empty = not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
     if empty and application == 0:
+        connection.pragma("journal_mode", "wal")  # kept in the file
         with connection:
             connection.execute(_TABLES)
             connection.pragma("application_id", APPLICATION_ID)

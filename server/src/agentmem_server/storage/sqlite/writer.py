@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Literal, cast
 
 import apsw
-from agentmem_client.errors import APIError, Conflict, Unavailable
+from agentmem_client.errors import APIError, Conflict, Unavailable, shown
 from pydantic_core import to_json
 
 from ... import times
@@ -275,8 +275,8 @@ class _Operation:
             return self._make(write.tenant, write.name, write.embedding, write.created_at)
         if found.embedding != write.embedding:
             raise Conflict(
-                f"the collection {write.name!r} exists with other settings: delete it first, or "
-                "use another name",
+                f"the collection {shown(write.name)} exists with other settings: delete it "
+                "first, or use another name",
                 details={
                     "existing": _described(found.embedding),
                     "requested": _described(write.embedding),

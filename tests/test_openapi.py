@@ -1,0 +1,282 @@
+"""/openapi.json says what the server does, and the server does what it says."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from agentmem_client import endpoints as e
+from agentmem_client.errors import BY_CODE
+from agentmem_server.app import open_app
+from agentmem_server.settings import Settings
+from jsonschema import Draft202012Validator
+from jsonschema.validators import validator_for
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import OpenApi
+
+Json = dict[str, Any]
+FULL: Json = {
+    "id": "full",
+    "content": "the whole of it",
+    "metadata": {"a": [1, 2.5, None, {"b": True}]},
+    "user_id": "u",
+    "agent_id": "a",
+    "session_id": "s",
+    "type": "semantic",
+    "importance": 0.5,
+    "event_at": "2026-01-31T09:30:00+01:00",
+    "expires_at": "2999-01-01T00:00:00Z",
+}
+
+
+@pytest.fixture
+async def document(api: httpx.AsyncClient) -> Json:
+    answer = await api.get("/openapi.json")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    read: Json = answer.json()
+    return read
+
+
+def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield path, method.upper(), operation
+
+
+def schemas(node: Any) -> Iterator[Json]:
+    """Every schema in a part of the document."""
+    if isinstance(node, dict):
+        if "schema" in node:
+            yield node["schema"]
+        for inner in node.values():
+            yield from schemas(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from schemas(inner)
+
+
+def check(document: Json, schema: Json, value: Any) -> None:
+    """The value is what the schema says; references are into the document."""
+    whole = {**schema, "components": document["components"]}
+    Draft202012Validator(whole, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(value)
+
+
+def is_valid(document: Json, schema: Json, value: Any) -> bool:
+    return Draft202012Validator({**schema, "components": document["components"]}).is_valid(value)
+
+
+async def test_it_is_a_valid_document(document: Json) -> None:
+    OpenAPIV31SpecValidator(document).validate()
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["version"]
+    for schema in [*schemas(document["paths"]), *document["components"]["schemas"].values()]:
+        assert validator_for(schema) is Draft202012Validator
+        Draft202012Validator.check_schema(schema)
+
+
+async def test_operation_ids_are_unique_and_those_of_the_endpoints(document: Json) -> None:
+    ids = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(ids)) == len(ids)
+    assert sorted(ids) == sorted(row.name for row in e.ENDPOINTS)
+    assert all(operation["summary"] for _, _, operation in operations(document))
+
+
+async def test_every_route_is_in_it_and_the_other_way_round(
+    document: Json, tmp_path: "Path"
+) -> None:
+    async with open_app(Settings(database_url=f"sqlite:///{tmp_path / 'a.db'}")) as app:
+        routes = {
+            (route.path, method)
+            for route in app.routes
+            if isinstance(route, Route)
+            for method in (route.methods or set()) - {"HEAD"}
+        }
+        assert len([route for route in app.routes if isinstance(route, Route)]) == len(app.routes)
+    documented = {(path, method) for path, method, _ in operations(document)}
+    assert routes == documented | {("/openapi.json", "GET")}
+
+
+async def test_every_segment_of_a_path_is_a_parameter(document: Json) -> None:
+    for path, _, operation in operations(document):
+        given = {one["name"] for one in operation["parameters"] if one["in"] == "path"}
+        assert {f"{{{name}}}" for name in given} == {
+            part for part in path.split("/") if part.startswith("{")
+        }
+
+
+async def test_every_error_is_documented_in_the_one_shape(document: Json) -> None:
+    known = {cls.status for cls in BY_CODE.values()}
+    by_name = {row.name: row for row in e.ENDPOINTS}
+    for _, _, operation in operations(document):
+        row = by_name[operation["operationId"]]
+        for status, response in operation["responses"].items():
+            assert response["description"]
+            schema = response["content"]["application/json"]["schema"]
+            good = int(status) in (row.status, *row.also)
+            assert good or int(status) in known
+            assert (schema["$ref"] == "#/components/schemas/ErrorAnswer") != good
+
+
+async def test_every_operation_that_asks_the_database_can_be_told_that_it_is_not_there(
+    document: Json,
+) -> None:
+    for path, method, operation in operations(document):
+        if path.startswith(e.API):
+            assert "503" in operation["responses"], f"{method} {path}"
+            assert "422" in operation["responses"], f"{method} {path}"
+
+
+async def requests(api: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
+    """One of each operation, with all of its options, answered well and answered badly."""
+    sent: list[tuple[str, httpx.Response]] = []
+
+    async def send(
+        row: e.Endpoint[Any],
+        body: object = None,
+        *,
+        segment: str = "full",
+        query: Json | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        url = row.url(id=segment, name=segment)
+        given: Json = {} if body is None else {"json": body}
+        if isinstance(body, bytes):
+            given = {"content": body}
+        answer = await api.request(row.method, url, params=query, headers=headers, **given)
+        sent.append((row.name, answer))
+
+    client = {"embedder": "client", "dimension": 2, "metric": "dot"}
+    everything = {"filters": '{"a": {"$exists": true}}', "user_id": "u", "agent_id": "a"}
+    everything |= {"session_id": "s", "limit": "1", "offset": "0", "order_by": "updated_at"}
+    everything |= {"order": "desc", "include_embeddings": "true", "include_total": "false"}
+    await send(e.PUT_COLLECTION, client, segment="vectors")
+    await send(e.PUT_COLLECTION, {"embedder": "server"}, segment="vectors")
+    await send(e.ADD_MEMORY, FULL)
+    await send(e.ADD_MEMORY, {"content": "", "collection": "vectors", "embedding": [1.0, 2.0]})
+    await send(e.ADD_MEMORY, {"content": "a", "collection": "vectors", "embedding": "AAAAAAAAgD8="})
+    await send(e.ADD_MEMORY, {"content": "a", "embedding": [1]})
+    await send(e.ADD_MEMORY, {})
+    await send(e.ADD_MEMORY, b"{")
+    await send(e.ADD_MEMORY, b"{}", headers={"content-type": "text/plain"})
+    await send(e.ADD_MEMORY, b"{" + b" " * 10_000)
+    batch = [FULL, {"content": "b"}, {"content": 5}, {"content": "c", "embedding": [1.0]}]
+    await send(e.ADD_MEMORIES, {"memories": batch})
+    await send(e.ADD_MEMORIES, {"memories": batch, "atomic": True})
+    await send(e.LIST_MEMORIES)
+    await send(e.LIST_MEMORIES, query={"limit": 1})
+    await send(e.LIST_MEMORIES, query=everything)
+    await send(e.LIST_MEMORIES, query={"cursor": "x"})
+    for options in ({}, {"mode": "dense"}, {"mode": "sparse"}, {"mmr": {}, "min_score": 0.1}):
+        await send(e.SEARCH_MEMORIES, {"query": "whole", **options})
+    full_search = {"query": "whole", "limit": 5, "alpha": 0.3, "include_embeddings": True}
+    await send(e.SEARCH_MEMORIES, {**full_search, "filters": {"@type": "semantic"}})
+    await send(e.SEARCH_MEMORIES, {"collection": "vectors", "embedding": [0.5, 0.5]})
+    await send(e.SEARCH_MEMORIES, {"query": "a", "filters": {"a": {"$no": 1}}})
+    await send(e.GET_MEMORIES, {"ids": ["full", "none"], "include_embeddings": True})
+    await send(e.GET_MEMORIES, {})
+    await send(e.GET_MEMORY)
+    await send(e.GET_MEMORY, query={"include_embeddings": "true", "collection": "default"})
+    await send(e.GET_MEMORY, segment="none")
+    await send(e.UPDATE_MEMORY, {"importance": 1, "event_at": None, "metadata": None})
+    await send(e.UPDATE_MEMORY, {"importance": 1}, segment="none")
+    await send(e.UPDATE_MEMORY, {})
+    await send(e.LIST_COLLECTIONS)
+    await send(e.GET_COLLECTION, segment="vectors")
+    await send(e.GET_COLLECTION, segment="none")
+    await send(e.DELETE_MEMORY)
+    await send(e.DELETE_MEMORY, query={"nope": "1"})
+    await send(e.DELETE_MEMORIES, {"filters": {"a": 1}, "ids": ["full"], "user_id": "u"})
+    await send(e.DELETE_MEMORIES, {})
+    await send(e.DELETE_COLLECTION, segment="vectors")
+    for row in (e.HEALTH, e.LIVE, e.READY):
+        await send(row)
+    return sent
+
+
+async def test_answers_are_what_is_documented(open_api: "OpenApi") -> None:
+    async with open_api(max_body=5_000) as api:
+        document = (await api.get("/openapi.json")).json()
+        documented = {one["operationId"]: one for _, _, one in operations(document)}
+        seen: set[str] = set()
+        for name, answer in await requests(api):
+            response = documented[name]["responses"][str(answer.status_code)]
+            schema = response["content"]["application/json"]["schema"]
+            check(document, schema, answer.json())
+            seen |= {name} if answer.is_success else set()
+            error = documented[name]["responses"]["500"]["content"]["application/json"]["schema"]
+            assert is_valid(document, error, answer.json()) != answer.is_success
+        assert seen == documented.keys()
+
+
+async def test_what_is_documented_to_be_taken_is_taken_and_the_rest_is_not(
+    api: httpx.AsyncClient, document: Json
+) -> None:
+    documented = {one["operationId"]: one for _, _, one in operations(document)}
+    bodies: list[tuple[e.Endpoint[Any], Json]] = [
+        (e.ADD_MEMORY, FULL),
+        (e.ADD_MEMORY, {"content": "a", "embedding": [1.0], "collection": "v"}),
+        (e.ADD_MEMORY, {"content": "a", "embedding": "AACAPw==", "collection": "v"}),
+        (e.ADD_MEMORIES, {"memories": [FULL, {"content": "a"}], "atomic": True}),
+        (e.SEARCH_MEMORIES, {"query": "a", "mmr": {"fetch_k": 5}, "filters": {"a": 1}}),
+        (e.GET_MEMORIES, {"ids": ["a"]}),
+        (e.DELETE_MEMORIES, {"ids": ["a"], "everything": False}),
+        (e.UPDATE_MEMORY, {"type": None, "metadata": {}}),
+        (e.PUT_COLLECTION, {"embedder": "server", "dimension": None, "metric": "cosine"}),
+    ]
+    await api.post(e.ADD_MEMORY.path, json=FULL)
+    for row, body in bodies:
+        operation = documented[row.name]
+        assert operation["requestBody"]["required"]
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        check(document, schema, body)
+        url = row.url(id="full", name="default")
+        answer = await api.request(row.method, url, json=body)
+        assert answer.is_success, answer.text
+        for field in body:
+            wrongs: list[Any] = [{"a": {"b": []}}, [[1]], 1e9, "\u00e9" * 600, True]
+            for wrong in wrongs:
+                changed = {**body, field: wrong}
+                answer = await api.request(row.method, url, json=changed)
+                if not is_valid(document, schema, changed):
+                    assert answer.status_code == 422, (row.name, changed, answer.text)
+        unknown = {**body, "unknown": 1}
+        assert not is_valid(document, schema, unknown)
+        assert (await api.request(row.method, url, json=unknown)).status_code == 422
+        for field in body:
+            without = {name: value for name, value in body.items() if name != field}
+            if not is_valid(document, schema, without):
+                assert (await api.request(row.method, url, json=without)).status_code == 422
+
+
+async def test_the_documented_parameters_are_those_that_are_taken(
+    api: httpx.AsyncClient, document: Json
+) -> None:
+    values = {"limit": "3", "offset": "1", "filters": '{"a": 1}', "order": "asc"}
+    values |= {"order_by": "seq", "include_embeddings": "true", "include_total": "true"}
+    await api.post(e.ADD_MEMORY.path, json={"content": "a", "id": "x", "collection": "c"})
+    for path, method, operation in operations(document):
+        parameters = [one for one in operation["parameters"] if one["in"] == "query"]
+        url = path.replace("{id}", "x")
+        for parameter in parameters:
+            assert not parameter.get("required")
+            name = parameter["name"]
+            if name == "cursor":
+                continue  # only a page before gives one out
+            query = {name: values.get(name, "c"), "collection": "c"}
+            body = {"type": "t"} if method == "PATCH" else None
+            if method == "DELETE":
+                await api.post(
+                    e.ADD_MEMORY.path, json={"content": "a", "id": "x", "collection": "c"}
+                )
+            answer = await api.request(method, url, params=query, json=body)
+            assert answer.status_code == 200, (path, name, answer.text)
+            schema = parameter.get("schema") or parameter["content"]["application/json"]["schema"]
+            assert schema
+            if "default" in schema and "schema" in parameter:
+                check(document, schema, schema["default"])
