@@ -89,7 +89,7 @@ def calls(mark: Markers) -> list[Call]:
         ("PATCH", path, {"params": query, "json": {mark("Wrong"): 1}}),
         ("GET", f"{path}/{mark('Deeper')}", {}),
         ("GET", f"/{mark('Nowhere')}?{mark('Asked')}", {}),
-        ("PUT", f"/{mark('Method')}", {}),
+        ("PUT", f"{e.ADD_MEMORY.path}?{mark('Method')}", {}),
         ("GET", f"{e.ADD_MEMORY.path}/{mark('Long') * 100}", {}),
         ("GET", f"{e.ADD_MEMORY.path}/{mark('Bytes')}%ff", {}),
         ("GET", e.LIST_MEMORIES.path, {"params": {**query, "filters": json.dumps(filters)}}),

@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from .embedding import Embedder, open_embedder
 from .engine import Engine, Limits
 from .middleware.body_limit import BodyLimit
+from .middleware.last_resort import LastResort
 from .middleware.raw_path import RawPath
 from .middleware.request_log import RequestLog
 from .routes.collections import CollectionRoutes
@@ -53,6 +54,7 @@ async def open_app(
             ],
             middleware=[
                 Middleware(RequestLog),
+                Middleware(LastResort),
                 Middleware(BodyLimit, limit=settings.max_body),
                 Middleware(RawPath),
             ],

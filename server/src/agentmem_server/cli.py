@@ -4,8 +4,10 @@ import argparse
 import asyncio
 import functools
 import ipaddress
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -82,6 +84,10 @@ def _serve(settings: Settings) -> int:
         async with open_app(settings) as app:
             _log.info("opened", version=__version__, database=settings.database_url)
             server = uvicorn.Server(config(app))
+            # When it has stopped, uvicorn raises again the signal that it stopped for, which
+            # would end the process before the store is closed.
+            for stop in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(stop, _obeyed)
             await server.serve()
             return server.started
 
@@ -92,6 +98,10 @@ def _serve(settings: Settings) -> int:
         sys.stderr.write(f"agentmem: {error}\n")
         return 1
     return 0 if started else 1
+
+
+def _obeyed(_signal: int, _frame: FrameType | None) -> None:
+    """Nothing is left to do."""
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,24 +2,25 @@
 
 import logging
 import sys
+import traceback
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 def configure_logging(level: str) -> None:
     """Log at a level and above, ours and the libraries' alike."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+    shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _describe_exception,
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -32,6 +33,35 @@ def configure_logging(level: str) -> None:
             ],
         )
     )
+    # A log that can't be written (a full disk, a closed pipe) must not stop the server.
+    logging.raiseExceptions = False
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its access log would hold paths with ids; ours is in middleware/request_log.py.
     logging.getLogger("uvicorn.access").disabled = True
+
+
+def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Where an exception came from and what kind it is: its text may quote somebody's memory."""
+    info = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event["exception"] = [_description(one) for one in _chain(error)]
+    return event
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return chain
+
+
+def _description(error: BaseException) -> dict[str, object]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return {
+        "type": f"{type(error).__module__}.{type(error).__qualname__}",
+        "stack": [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames],
+    }

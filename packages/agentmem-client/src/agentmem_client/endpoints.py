@@ -57,11 +57,11 @@ def encode_segment(text: str) -> str:
 
 ADD_MEMORY = Endpoint(
     "add_memory", "POST", f"{API}/memories", "Store a memory, or replace the one with its id",
-    m.Memory, body=m.MemoryInput, status=201, errors=(503,),
+    m.Memory, body=m.MemoryInput, status=201,
 )  # fmt: skip
 ADD_MEMORIES = Endpoint(
     "add_memories", "POST", f"{API}/memories/batch", "Store many memories, an outcome for each",
-    m.BatchAnswer, body=m.BatchRequest, errors=(503,),
+    m.BatchAnswer, body=m.BatchRequest,
 )  # fmt: skip
 LIST_MEMORIES = Endpoint(
     "list_memories", "GET", f"{API}/memories", "List memories, page by page",
@@ -69,7 +69,7 @@ LIST_MEMORIES = Endpoint(
 )  # fmt: skip
 SEARCH_MEMORIES = Endpoint(
     "search_memories", "POST", f"{API}/memories/search", "Search by text, by vector or by both",
-    m.SearchAnswer, body=m.SearchRequest, errors=(503,),
+    m.SearchAnswer, body=m.SearchRequest,
 )  # fmt: skip
 GET_MEMORIES = Endpoint(
     "get_memories", "POST", f"{API}/memories/get", "Get many memories by their ids",
@@ -77,7 +77,7 @@ GET_MEMORIES = Endpoint(
 )  # fmt: skip
 DELETE_MEMORIES = Endpoint(
     "delete_memories", "POST", f"{API}/memories/delete", "Delete memories by ids, filters or scope",
-    m.DeletedAnswer, body=m.DeleteRequest, errors=(503,),
+    m.DeletedAnswer, body=m.DeleteRequest,
 )  # fmt: skip
 GET_MEMORY = Endpoint(
     "get_memory", "GET", f"{API}/memories/{{id}}", "Get a memory",
@@ -85,11 +85,11 @@ GET_MEMORY = Endpoint(
 )  # fmt: skip
 UPDATE_MEMORY = Endpoint(
     "update_memory", "PATCH", f"{API}/memories/{{id}}", "Change some fields of a memory",
-    m.Memory, query=m.CollectionQuery, body=m.MemoryUpdate, errors=(404, 503),
+    m.Memory, query=m.CollectionQuery, body=m.MemoryUpdate, errors=(404,),
 )  # fmt: skip
 DELETE_MEMORY = Endpoint(
     "delete_memory", "DELETE", f"{API}/memories/{{id}}", "Delete a memory; a missing one counts 0",
-    m.DeletedAnswer, query=m.CollectionQuery, errors=(503,),
+    m.DeletedAnswer, query=m.CollectionQuery,
 )  # fmt: skip
 LIST_COLLECTIONS = Endpoint(
     "list_collections", "GET", f"{API}/collections", "List the collections",
@@ -101,12 +101,12 @@ GET_COLLECTION = Endpoint(
 )  # fmt: skip
 PUT_COLLECTION = Endpoint(
     "put_collection", "PUT", f"{API}/collections/{{name}}", "Make a collection, if it isn't there",
-    m.Collection, body=m.CollectionInput, errors=(409, 503),
+    m.Collection, body=m.CollectionInput, errors=(409,),
 )  # fmt: skip
 DELETE_COLLECTION = Endpoint(
     "delete_collection", "DELETE", f"{API}/collections/{{name}}",
     "Delete a collection and all of its memories; a missing one counts 0",
-    m.DeletedAnswer, errors=(503,),
+    m.DeletedAnswer,
 )  # fmt: skip
 HEALTH = Endpoint(
     "health", "GET", "/health", "How the server and what it needs are",

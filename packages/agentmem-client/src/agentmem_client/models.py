@@ -30,6 +30,8 @@ from .vectors import pack, to_base64
 
 DEFAULT_COLLECTION = "default"
 """The collection of what names none."""
+MAX_NAME = 512
+"""How many characters an id, a scope or a collection's name may have."""
 MAX_BATCH = 2_048
 """How many memories one batch request may hold."""
 MAX_IDS = 10_000
@@ -74,7 +76,9 @@ class _SchemaOf:
         return handler(self.model.__pydantic_core_schema__)
 
 
-Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(check_text)]
+Name: TypeAlias = Annotated[
+    str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(check_text)
+]
 Text: TypeAlias = Annotated[str, AfterValidator(check_text)]
 Metadata: TypeAlias = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
 Time: TypeAlias = Annotated[datetime, BeforeValidator(parse_instant)]
@@ -86,7 +90,7 @@ Filters: TypeAlias = Annotated[
     _filters.Filter | None,
     PlainValidator(_parse_filters),
     PlainSerializer(lambda node: None if node is None else node.to_dict()),
-    WithJsonSchema({"type": "object", "additionalProperties": True}),
+    WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "null"}]}),
 ]
 PackedVector: TypeAlias = Annotated[
     bytes,

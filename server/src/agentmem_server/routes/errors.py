@@ -1,16 +1,13 @@
 """What a request is answered that fails, or that no route is for."""
 
-import structlog
-from agentmem_client.errors import APIError, InternalError, error_class, shown
+from agentmem_client.errors import APIError, error_class, shown
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from ..answers import error_answer
-
-_log = structlog.get_logger()
 
 
 def handle_errors(app: Starlette) -> None:
@@ -33,14 +30,12 @@ def handle_errors(app: Starlette) -> None:
             response.headers["Allow"] = ", ".join(sorted(_methods(app, request.scope["path"])))
         return response
 
-    async def failed(request: Request, error: Exception) -> Response:
-        _log.error("failed", request_id=request.state.request_id, exc_info=error)
-        apology = InternalError("the server failed; its log has the cause under the request id")
-        return error_answer(apology, request.state.request_id)
+    async def left(_request: Request, _error: Exception) -> Response:
+        return Response(status_code=400)  # the caller broke off its request: nobody reads this
 
     app.add_exception_handler(APIError, refused)
     app.add_exception_handler(HTTPException, unrouted)
-    app.add_exception_handler(Exception, failed)
+    app.add_exception_handler(ClientDisconnect, left)
 
 
 def _methods(app: Starlette, path: str) -> set[str]:

@@ -63,7 +63,7 @@ async def _check(check: Callable[[], Awaitable[None]]) -> m.Check:
     except TimeoutError:
         error = f"no answer within {_TIMEOUT:g} s"
     except Exception as failure:  # whatever is wrong, telling it is the job
-        error = str(failure)
+        error = str(failure) or type(failure).__name__
     return m.Check(
         status="failed" if error else "ok",
         latency_ms=round((time.perf_counter() - started) * 1_000, 3),

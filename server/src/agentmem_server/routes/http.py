@@ -99,6 +99,8 @@ def read_item(item: object, model: type[ModelT]) -> ModelT:
     Raises:
         InvalidRequest: when it is not what the model wants.
     """
+    if not isinstance(item, dict):
+        raise InvalidRequest("must be an object with the fields of a memory")
     try:
         return model.model_validate(item)
     except ValidationError as error:

@@ -44,6 +44,9 @@ class MemoryRoutes:
             results = await self._engine.add_all(tenant(request), _all_good(memories))
         else:
             results = await self._engine.add_many(tenant(request), memories)
+        for item, result in zip(batch.memories, results, strict=True):
+            if result.id is None:
+                result.id = _readable_id(item)
         return answer(m.BatchAnswer(results=results))
 
     async def page(self, request: Request) -> Response:
@@ -91,6 +94,12 @@ def _read_memory(item: object) -> m.MemoryInput | APIError:
         return read_item(item, m.MemoryInput)
     except APIError as refused:
         return refused
+
+
+def _readable_id(item: object) -> str | None:
+    """The id that a bad item came with, so that its author knows which one it is."""
+    identity = item.get("id") if isinstance(item, dict) else None
+    return identity if isinstance(identity, str) and len(identity) <= m.MAX_NAME else None
 
 
 def _all_good(memories: list[m.MemoryInput | APIError]) -> list[m.MemoryInput]:

@@ -15,7 +15,9 @@ from ..answers import json_answer
 
 _EVERY_ERROR = {
     413: "The body is larger than the server accepts",
+    422: "A field or parameter is missing, unknown or wrong, or options don't go together",
     500: "The server failed; its log has the cause under the request id",
+    503: "Overloaded or not available: try again after Retry-After seconds",
 }
 _WITH_BODY = {
     400: "The body is not JSON",
@@ -24,8 +26,6 @@ _WITH_BODY = {
 _OTHERS = {
     404: "There is no such memory or collection",
     409: "The collection exists with other settings",
-    422: "A field is missing, unknown or of the wrong type, or options don't go together",
-    503: "Overloaded or not available: try again after Retry-After seconds",
 }
 
 
@@ -113,8 +113,6 @@ class _Schemas:
         errors = dict(_EVERY_ERROR)
         if endpoint.body is not None:
             errors |= _WITH_BODY
-        if endpoint.body is not None or endpoint.query is not None or "{" in endpoint.path:
-            errors[422] = _OTHERS[422]
         errors |= {status: _OTHERS[status] for status in endpoint.errors}
         good = self._refs[endpoint.answer, "serialization"]
         failed = self._refs[m.ErrorAnswer, "serialization"]

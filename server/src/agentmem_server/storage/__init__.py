@@ -315,8 +315,9 @@ async def open_store(url: str, *, readers: int) -> Store:
         InvalidRequest: for a URL of another kind.
         Unavailable: where the store can't be opened; the message says why.
     """
-    if url.startswith("sqlite:///"):
+    scheme, separator, path = url.partition(":///")
+    if scheme == "sqlite" and separator and path not in ("", ":memory:"):
         from .sqlite import SqliteStore
 
-        return await SqliteStore.open(url.removeprefix("sqlite:///"), readers=readers)
-    raise InvalidRequest(f"unknown database URL {url!r}: use sqlite:///path/to/file.db")
+        return await SqliteStore.open(path, readers=readers)
+    raise InvalidRequest(f"no database URL: {url!r}; use sqlite:///path/to/file.db")
