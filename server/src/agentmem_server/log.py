@@ -47,7 +47,7 @@ def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) 
         info = sys.exc_info()
     error = info[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
-        event["exception"] = [_description(one) for one in _chain(error)]
+        event["exception"] = "\n".join(_description(one) for one in _chain(error))
     return event
 
 
@@ -59,9 +59,7 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return chain
 
 
-def _description(error: BaseException) -> dict[str, object]:
+def _description(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    return {
-        "type": f"{type(error).__module__}.{type(error).__qualname__}",
-        "stack": [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames],
-    }
+    where = [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+    return "\n".join([f"{type(error).__module__}.{type(error).__qualname__}", *where])
