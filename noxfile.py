@@ -57,7 +57,7 @@ def checks(session: nox.Session) -> None:
     for package in ("agentmem-client", "agentmem-langchain", "agentmem-llamaindex"):
         session.run("mypy", f"packages/{package}/src", f"packages/{package}/tests")
     session.run("mypy", "server/src", "server/tests")
-    session.run("mypy", "tests")
+    session.run("mypy", "--explicit-package-bases", "tests")
     session.run("mypy", "examples", "benchmarks", "noxfile.py")
     session.run("lint-imports")
 
