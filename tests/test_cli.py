@@ -1,6 +1,7 @@
 """The command line: it serves, or it says in a line why it doesn't and what to do."""
 
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -211,6 +212,34 @@ def test_a_file_of_another_program_by_the_command_line(tmp_path: Path) -> None:
     assert path.read_text() == "This is not a database, and should stay as it is."
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({}, "name of a model"),
+        ({"URL": "http://127.0.0.1:9/v1", "MODEL": "m", "DIMENSION": "3"}, "127.0.0.1:9|embedd"),
+        ({"URL": "http://127.0.0.1:9/v1", "MODEL": "m"}, "127.0.0.1:9|embedd"),
+    ],
+    ids=["no model", "not asked yet", "not there"],
+)
+def test_an_embedding_service_that_can_not_be_used(
+    settings: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    settings = {
+        "": "openai",
+        "_KEY": "sk-secret",
+        **{f"_{name}": settings[name] for name in settings},
+    }
+    environment = {f"AGENTMEM_EMBEDDER{name}": value for name, value in settings.items()}
+    ended = run(
+        "serve", "--port", "0", "--database", f"sqlite:///{tmp_path / 'a.db'}", **environment
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("agentmem: ")
+    assert "Traceback" not in ended.stderr
+    assert re.search(says, ended.stderr)
+    assert "sk-secret" not in ended.stderr
+
+
 def foreign_files(folder: Path) -> Iterator[tuple[Path, str]]:
     text = folder / "notes.txt"
     text.write_text("This is not a database.")
@@ -245,6 +274,25 @@ async def test_files_of_other_programs_are_refused_and_left_as_they_are(
         await refuse(open_api, f"sqlite:///{path}", Unavailable, says)
         assert sha256(path.read_bytes()).digest() == before, f"{path.name} was changed"
         assert names(tmp_path) - beside <= {f"{path.name}.lock"}
+
+
+async def test_a_copy_of_our_file_is_served_like_the_file(
+    open_api: "OpenApi", tmp_path: Path
+) -> None:
+    """A copy that SQLite made has forgotten that readers and the writer don't block each other."""
+    async with open_api(database_url=f"sqlite:///{tmp_path / 'a.db'}") as api:
+        await api.post(API, json={"content": "kept", "id": "x"})
+        connection = apsw.Connection(str(tmp_path / "a.db"))
+        connection.execute("VACUUM INTO ?", (str(tmp_path / "copy.db"),))
+        connection.close()
+    async with open_api(database_url=f"sqlite:///{tmp_path / 'copy.db'}") as api:
+        reader = apsw.Connection(str(tmp_path / "copy.db"))
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM memory").get == 1
+        answer = await api.post(API, json={"content": "added beside a reader"})
+        assert answer.status_code == 201, answer.text
+        reader.close()
+        assert (await api.get(f"{API}/x")).json()["content"] == "kept"
 
 
 async def test_a_file_of_a_newer_version(open_api: "OpenApi", tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def memory(key: Key, version: int) -> dict[str, Any]:
         "metadata": {"key": identity, "version": version, "odd": version % 2 == 1},
         "type": f"version-{version}",
     }
-    if collection == VECTORS:
+    if collection != WORDS:
         made["embedding"] = vector(identity, version)
     return made
 
@@ -60,6 +60,7 @@ class Ledger:
     """What was answered, and what each request that was not answered would have made."""
 
     certain: dict[Key, Version] = field(default_factory=dict)
+    latest: dict[Key, int] = field(default_factory=dict)
     unanswered: dict[Key, Version] = field(default_factory=dict)
     atomic: list[list[Key]] = field(default_factory=list)
     answered: int = 0
@@ -73,6 +74,7 @@ class Ledger:
         atomic: bool = False,
     ) -> None:
         self.unanswered.update(makes)
+        self.latest.update((key, made) for key, made in makes.items() if made is not None)
         if atomic:
             self.atomic.append(list(makes))
         answer = await request
@@ -150,6 +152,23 @@ async def change(
             await ledger.send(client.post(f"{API}/delete", json=body), {key: None})
 
 
+async def make_and_drop(
+    client: httpx.AsyncClient, ledger: Ledger, chance: random.Random, name: str
+) -> None:
+    """A collection of one's own, filled, emptied and dropped as a whole, over and over."""
+    for number in range(100_000):
+        keys = [(name, f"{name}-{number}-{item}") for item in range(3)]
+        items = [{"id": key[1], "collection": name, **memory(key, 0)} for key in keys]
+        request = client.post(f"{API}/batch", json={"memories": items, "atomic": True})
+        await ledger.send(request, dict.fromkeys(keys, 0), atomic=True)
+        if chance.random() < 0.5:
+            request = client.delete(f"/api/v1/collections/{name}")
+        else:
+            body = {"collection": name, "everything": True}
+            request = client.post(f"{API}/delete", json=body)
+        await ledger.send(request, dict.fromkeys(keys), atomic=True)
+
+
 WORK: dict[str, Work] = {
     "one-a": add_one_by_one,
     "one-b": add_one_by_one,
@@ -158,6 +177,7 @@ WORK: dict[str, Work] = {
     "change-a": change,
     "change-b": change,
     "change-c": change,
+    "drop": make_and_drop,
 }
 
 
@@ -220,7 +240,7 @@ async def check_found_every_way(client: httpx.AsyncClient, key: Key, version: in
     if version:
         assert await ids({"query": word(identity, version - 1), "mode": "sparse"}) == []
     filters = {"key": identity, "version": version, "odd": version % 2 == 1}
-    if collection == VECTORS:
+    if collection != WORDS:
         embedding = vector(identity, version)
         assert (await ids({"embedding": embedding, "limit": 1})) == [identity]
         assert await ids({"embedding": embedding, "filters": filters}) == [identity]
@@ -240,7 +260,9 @@ async def check_gone(client: httpx.AsyncClient, key: Key, version: int) -> None:
 async def check_after_restart(server: "Server", ledger: Ledger, chance: random.Random) -> None:
     """Every memory is as it was answered, or as an unanswered request would have made it."""
     async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
-        found = await everything(client, VECTORS) | await everything(client, WORDS)
+        found: dict[Key, dict[str, Any]] = {}
+        for collection in {key[0] for key in ledger.certain | ledger.unanswered}:
+            found |= await everything(client, collection)
         versions: dict[Key, Version] = {key: check_whole(key, one) for key, one in found.items()}
         assert versions.keys() <= ledger.certain.keys() | ledger.unanswered.keys()
         for key, answered in ledger.certain.items():
@@ -257,9 +279,8 @@ async def check_after_restart(server: "Server", ledger: Ledger, chance: random.R
         changed = [key for key, version in there.items() if version]
         for key in {*in_doubt[-SAMPLE:], *some(changed), *some(there)}:
             await check_found_every_way(client, key, there[key])
-        for key, version in ledger.certain.items():
-            if version is not None and key not in there:
-                await check_gone(client, key, version)
+        for key in {*ledger.certain, *ledger.unanswered} - there.keys():
+            await check_gone(client, key, ledger.latest[key])
     ledger.certain = {**dict.fromkeys(ledger.certain), **versions}
     ledger.unanswered.clear()
     ledger.atomic.clear()
@@ -287,6 +308,8 @@ def check_file(server: "Server", folder: Path) -> int:
         connection.execute(f"INSERT INTO {table}({table}) VALUES ('integrity-check')")
         indexed |= {rid for (rid,) in rows(f"SELECT rowid FROM {table}")}
     assert indexed == rids
+    tables = rows("SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE%'")
+    assert len(tables) == len(rows("SELECT cid FROM collection"))
     for rid, cid, identity, version in memories:
         assert tags[rid] == f"key={identity} odd={version % 2} version={version}"
         said = word(identity, version)

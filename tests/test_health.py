@@ -146,6 +146,32 @@ async def test_a_real_database_that_is_locked(
         assert (await api.post("/api/v1/memories", json={"content": "b"})).status_code == 201
 
 
+async def test_a_long_write_is_no_illness(
+    open_api: "OpenApi", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who deletes much must not have the server taken out of service: it works, and reads go on."""
+    async with open_api() as api:
+        items = [
+            {
+                "content": f"{number} words to be taken out again",
+                "embedding": [1.0],
+                "session_id": "s",
+            }
+            for number in range(2_000)
+        ]
+        await api.post("/api/v1/memories/batch", json={"memories": items})
+        monkeypatch.setattr(health_routes, "_TIMEOUT", 0.02)
+        body = {"session_id": "s"}
+        deleting = asyncio.create_task(api.post("/api/v1/memories/delete", json=body))
+        await asyncio.sleep(0.05)
+        answers = []
+        while not deleting.done():
+            answers.append(await api.get("/health/ready"))
+        assert (await deleting).json() == {"deleted": 2_000}
+        assert answers, "it was too quick for this test"
+        assert [answer.status_code for answer in answers] == [200] * len(answers)
+
+
 async def test_a_real_database_that_is_broken(open_api: "OpenApi", tmp_path: Any) -> None:
     """Its pages are garbage: 503 and what it is, never a 500."""
     path = tmp_path / "broken.db"

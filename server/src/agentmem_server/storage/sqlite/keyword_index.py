@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ... import times
 from ...keywords import keyword_text
-from .. import Scope
+from .. import Record, Scope
 from . import rows
 
 
@@ -36,9 +36,8 @@ def remove(connection: apsw.Connection, cid: int, rid: int) -> None:
     connection.execute(f"DELETE FROM keyword_{cid:d} WHERE rowid = ?", (rid,))
 
 
-def put(connection: apsw.Connection, cid: int, rid: int) -> None:
-    """Index a memory as its row says now, with the turn before it as context."""
-    record = rows.read(connection, rid)
+def put(connection: apsw.Connection, cid: int, rid: int, record: Record) -> None:
+    """Index a memory as it is stored now, with the turn before it as context."""
     before = None
     if record.session_id is not None:
         before = neighbour(connection, cid, rid, record.user_id, record.session_id, before=True)

@@ -186,7 +186,7 @@ class _Operation:
         left = self._following(collection, rid, before) if moved else None
         self._index(collection, rid, after, moved=moved or before.content != after.content)
         if left is not None:
-            keyword_index.put(self._connection, collection.key, left)
+            self._index_keywords(collection, left)
 
     def _index(self, collection: Collection, rid: int, record: Record, *, moved: bool) -> None:
         """Bring vector and keywords in line with the row; where it moved, its successor's too."""
@@ -194,14 +194,18 @@ class _Operation:
             self._connection.execute(
                 "INSERT OR REPLACE INTO vector (rid, data) VALUES (?, ?)", (rid, record.vector)
             )
-        keyword_index.put(self._connection, collection.key, rid)
+        keyword_index.put(self._connection, collection.key, rid, record)
         following = self._following(collection, rid, record) if moved else None
         if following is not None:
-            keyword_index.put(self._connection, collection.key, following)
+            self._index_keywords(collection, following)
         vector, expires_at = record.vector, record.expires_at
         self.after_commit.append(
             lambda: self._state.put_vector(collection, rid, vector, expires_at)
         )
+
+    def _index_keywords(self, collection: Collection, rid: int) -> None:
+        record = rows.read(self._connection, rid)
+        keyword_index.put(self._connection, collection.key, rid, record)
 
     def _following(self, collection: Collection, rid: int, record: Record) -> int | None:
         """The record whose keyword text has this one as its previous turn."""
@@ -254,7 +258,7 @@ class _Operation:
         # Their keyword texts held words of what is gone.
         for follower in followers - {None, *rids}:
             assert follower is not None
-            keyword_index.put(self._connection, collection.key, follower)
+            self._index_keywords(collection, follower)
         self.after_commit.append(lambda: self._state.remove_vectors(collection, rids))
 
     def _clear(self, collection: Collection) -> None:
