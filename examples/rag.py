@@ -190,8 +190,8 @@ class Answering(CustomLLM):
         return CompletionResponse(text=self.answer(prompt))
 
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
-        """Not needed here."""
-        raise NotImplementedError
+        """Its answer, in one piece."""
+        yield self.complete(prompt)
 
 
 def quote(prompt: str) -> str:
