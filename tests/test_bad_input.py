@@ -1455,7 +1455,7 @@ def requests(draw: st.DrawFn) -> tuple[str, str, bytes, dict[str, str]]:
 @example(("GET", "/api/v1/memories/" + "a" * 513, b"", {}))
 @given(requests())
 @settings(
-    max_examples=400,
+    max_examples=300,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

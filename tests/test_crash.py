@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.conftest import MakeServer, OpenApi, Server
 
 ROUNDS = 5
-SAMPLE = 40
+SAMPLE = 20
 DIMENSION = 16
 API = "/api/v1/memories"
 VECTORS, WORDS = "vectors", "words"
@@ -343,7 +343,7 @@ def kill_at_start(server: "Server", seconds: float) -> None:
     server.kill()
 
 
-@pytest.mark.parametrize("seconds", [0, 0.004, 0.015])
+@pytest.mark.parametrize("seconds", [0, 0.008])
 async def test_a_server_killed_at_its_start_leaves_a_file_that_opens(
     make_server: "MakeServer", open_api: "OpenApi", seconds: float
 ) -> None:

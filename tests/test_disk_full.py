@@ -105,8 +105,7 @@ async def check_writes_are_refused(client: httpx.AsyncClient, stored: dict[int, 
     assert {result["error"]["code"] for result in results} == {"unavailable"}
 
 
-@pytest.mark.parametrize("megabytes", [2, 6])
-@pytest.mark.parametrize("end", ["stopped", "killed"])
+@pytest.mark.parametrize(("megabytes", "end"), [(2, "killed"), (6, "stopped")])
 async def test_a_full_disk(make_server: "MakeServer", megabytes: int, end: str) -> None:
     """At 2 MB the log of changes is full before it was folded into the file, at 6 MB after."""
     limit = megabytes * 1_000_000

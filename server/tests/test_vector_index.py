@@ -110,8 +110,8 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.sampled_from(METRICS), st.lists(steps, min_size=20, max_size=60))
+@settings(max_examples=80, deadline=None)
+@given(st.sampled_from(METRICS), st.lists(steps, min_size=10, max_size=40))
 def test_any_sequence_of_changes_is_followed(metric: Metric, plan: list[Any]) -> None:
     index, oracle = VectorIndex(3, metric), Oracle(metric)
     newest = -1

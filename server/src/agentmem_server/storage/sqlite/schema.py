@@ -132,3 +132,4 @@ def prepare(connection: apsw.Connection, path: Path) -> None:
             f"{path} was written by a newer AgentMem (schema {version}, this one knows {VERSION}): "
             "upgrade agentmem-server"
         )
+    connection.pragma("journal_mode", "wal")  # what VACUUM INTO copied has lost it
