@@ -279,7 +279,8 @@ async def check_after_restart(server: "Server", ledger: Ledger, chance: random.R
         changed = [key for key, version in there.items() if version]
         for key in {*in_doubt[-SAMPLE:], *some(changed), *some(there)}:
             await check_found_every_way(client, key, there[key])
-        for key in {*ledger.certain, *ledger.unanswered} - there.keys():
+        in_doubt = [key for key in ledger.unanswered if key not in there]
+        for key in {*in_doubt[-SAMPLE:], *some(ledger.certain.keys() - there.keys())}:
             await check_gone(client, key, ledger.latest[key])
     ledger.certain = {**dict.fromkeys(ledger.certain), **versions}
     ledger.unanswered.clear()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import resource
 import sys
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -41,12 +42,13 @@ def check_refusal(answer: httpx.Response) -> None:
 async def fill(client: httpx.AsyncClient) -> dict[int, int]:
     """Add, several at once, until nothing goes in any more; answers what was stored."""
     stored: dict[int, int] = {}
-    numbers = iter(range(100_000))
+    numbers = count()
 
     async def work() -> None:
         refused = 0
         while refused < 5:
             number = next(numbers)
+            assert number < 2_000, "there is no end to this disk"
             answer = await client.post(API, json={"id": f"{number}", **memory(number)})
             if answer.status_code == 201:
                 stored[number] = 0

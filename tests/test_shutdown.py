@@ -22,7 +22,7 @@ def batch(name: str, count: int) -> dict[str, Any]:
     text = f"{name} tells a story about lighthouses, harbours and the people who live there. "
     return {
         "memories": [
-            {"id": f"{name}-{number}", "content": f"{number}: {text * 3}"}
+            {"id": f"{name}-{number}", "content": f"{number}: {text * 6}"}
             for number in range(count)
         ]
     }

@@ -348,6 +348,30 @@ async def test_a_collection_that_is_there_survives_a_refusal(store: Store) -> No
     assert await ids(store) == ["d", "e"]
 
 
+async def test_a_batch_that_fails_altogether_leaves_nothing(store: Store) -> None:
+    """Not a refusal but a failure: here, of a record that no store can hold."""
+    await put(store, record("old", "alpha"))
+    assert await near(store, EAST) == ["old"]
+    broken: Any = None
+    with pytest.raises(Unavailable):
+        await store.write(
+            [
+                putting(record("new", "omega")),
+                putting(record("new", "omega"), collection="new"),
+                deleting(selecting(ids=["old"])),
+                DropCollection(TENANT, NOTES),
+                putting(record("worse", created_at=broken)),
+            ]
+        )
+    assert await everywhere(store, "alpha") == [{"old"}] * 3
+    assert await saying(store, "omega") == []
+    assert [one.name for one in await store.collections(TENANT)] == [NOTES]
+    await put(store, record("new", "omega"), collection="new")
+    await put(store, record("new", "omega"))
+    assert await everywhere(store, "omega") == [{"new"}] * 3
+    assert len(await near(store, EAST, collection=await opened(store, "new"))) == 1
+
+
 async def test_one_put_may_name_an_id_twice(store: Store) -> None:
     first, second = await put(store, record("a", "one"), record("a", "two"))
     assert [first.created, second.created] == [True, False]
@@ -1239,6 +1263,66 @@ async def test_deleting_a_session_leaves_no_words(store: Store) -> None:
     await put(store, *[turn(f"t{n}", f"word{n}") for n in range(5)], turn("x", "y", session="t"))
     assert await write(store, deleting(selecting(session_id="s"))) == 5
     assert [await saying(store, f"word{n}") for n in range(5)] == [[]] * 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_words_find_what_holds_them_and_what_answers_it_after_any_history(
+    store: Store, seed: int
+) -> None:
+    """Random turns come, change, move and go; a dict says what each word must find."""
+    chance = random.Random(seed)
+    model: dict[str, Record] = {}  # in the order in which they were stored
+    await write(store, PutCollection(TENANT, NOTES, EMBEDDING, 0))
+
+    def found_by(word: str) -> set[str]:
+        found, previous = set(), dict[tuple[str | None, str | None], str]()
+        for one in model.values():
+            before = previous.get((one.user_id, one.session_id), "") if one.session_id else ""
+            if word in one.content.split() or word in before.split():
+                found.add(one.id)
+            previous[one.user_id, one.session_id] = one.content
+        return found
+
+    words: list[str] = []
+    for step in range(60):
+        batch: list[Write] = []
+        for part in range(chance.randrange(1, 4)):
+            name = f"r{chance.randrange(12)}"
+            word = f"w{step}x{part}"
+            words.append(word)
+            match chance.choice(["put", "put", "put", "update", "delete", "session", "filter"]):
+                case "put":
+                    where = (chance.choice(["s1", "s1", "s2", None]), chance.choice(["u", None]))
+                    one = record(name, f"{word} both", session_id=where[0], user_id=where[1])
+                    batch.append(putting(one))
+                    model[name] = one
+                case "update":
+                    batch.append(changing(name, content=f"{word} both"))
+                    if name in model:
+                        model[name] = replace(model[name], content=f"{word} both")
+                case "delete":
+                    going = {name, f"r{chance.randrange(12)}"}
+                    batch.append(deleting(selecting(ids=sorted(going))))
+                    model = {key: one for key, one in model.items() if key not in going}
+                case "session" if step % 10 == 0:
+                    batch.append(deleting(selecting(session_id="s1", user_id="u")))
+                    model = {
+                        key: one
+                        for key, one in model.items()
+                        if (one.session_id, one.user_id) != ("s1", "u")
+                    }
+                case "filter":
+                    old = chance.choice(words)
+                    batch.append(deleting(selecting({"@content": {"$like": f"{old} %"}})))
+                    model = {k: one for k, one in model.items() if one.content.split()[0] != old}
+        await store.write(batch)
+        for word in {
+            *chance.choices(words, k=5),
+            *(one.content.split()[0] for one in model.values()),
+        }:
+            assert set(await saying(store, word)) == found_by(word)
+    assert set(await saying(store, "both")) == set(model)
+    assert await ids(store) == list(model)
 
 
 async def test_only_the_end_of_a_long_turn_is_context(store: Store) -> None:

@@ -5,6 +5,7 @@ time, for what is kept in memory of it would go stale: a lock beside the file se
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,9 @@ from .. import Collection, ListRequest, Outcome, Page, Record, SearchRequest, Wr
 from . import reader, schema
 from .memory_state import MemoryState
 from .writer import Writer
+
+_LONGEST_WRITE = 60.0
+"""Seconds after which a write under way is taken for one that hangs."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,6 +51,7 @@ class SqliteStore:
             self._lock.release()
             raise
         self._readers = readers
+        self._busy_since: float | None = None
         self._state = MemoryState(self._write_connection)
         self._writer = Writer(self._write_connection, self._state)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="agentmem-write")
@@ -73,7 +78,7 @@ class SqliteStore:
 
     async def write(self, writes: Sequence[Write]) -> list[Outcome | APIError]:
         """Apply writes in order, durably; a refused one is its own outcome and leaves no trace."""
-        return await self._on(self._write_thread, self._writer.write, writes)
+        return await self._on_writer(self._writer.write, writes)
 
     async def collection(self, tenant: str, name: str) -> Collection | None:
         """One collection, if it is there."""
@@ -104,7 +109,7 @@ class SqliteStore:
         index = self._state.vectors(collection)
         if index is None and request.vector is not None:
             # On the writer's thread, so that no commit comes between the rows and the index.
-            index = await self._on(self._write_thread, self._state.load_vectors, collection)
+            index = await self._on_writer(self._state.load_vectors, collection)
         return await self._read(reader.search, collection, index, request)
 
     async def version(self, tenant: str, collection: str) -> int:
@@ -132,13 +137,23 @@ class SqliteStore:
         def begin() -> None:
             self._write_connection.execute("BEGIN IMMEDIATE; ROLLBACK")
 
-        await self._on(self._write_thread, begin)
+        if self._busy_since is None:
+            await self._on(self._write_thread, begin)
+        elif (seconds := time.monotonic() - self._busy_since) > _LONGEST_WRITE:
+            raise Unavailable(f"a write has been under way for {seconds:.0f} s")
 
     async def _check_vectors(self) -> None:
         def touch(connection: apsw.Connection) -> None:
             connection.execute("SELECT data FROM vector LIMIT 1").fetchall()
 
         await self._read(touch)
+
+    async def _on_writer(self, function: Callable[..., R], *args: object) -> R:
+        self._busy_since = time.monotonic()
+        try:
+            return await self._on(self._write_thread, function, *args)
+        finally:
+            self._busy_since = None
 
     async def _read(
         self, read: Callable[Concatenate[apsw.Connection, P], R], *args: P.args, **kwargs: P.kwargs
