@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import functools
 import ipaddress
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -77,7 +78,7 @@ def _serve(settings: Settings) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(settings.shutdown_timeout),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
     )
 
     async def run() -> bool:

@@ -150,8 +150,10 @@ class Engine:
         with self._in_flight:
             puts = []
             for position, put in enumerate(await self._prepare(tenant, memories)):
-                if isinstance(put, APIError):
-                    put.details["field"] = f"memories.{position}"
+                if isinstance(put, APIError):  # perhaps others' too: not ours to change
+                    details = {**put.details, "field": f"memories.{position}"}
+                    retry_after = put.retry_after
+                    raise type(put)(put.message, details=details, retry_after=retry_after)
                 if isinstance(put, Exception):
                     raise put
                 puts.append(put)
