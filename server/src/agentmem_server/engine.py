@@ -8,6 +8,7 @@ search: look in the results of equal searches -> embed the query -> let the stor
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
 from typing import Literal
 
 import structlog
@@ -53,6 +54,8 @@ from .storage import (
 _log = structlog.get_logger()
 
 _UPDATE_ATTEMPTS = 10
+_LARGEST_KEPT = 1_000_000
+"""Bytes of a search's answer, past which it is not kept: the cache is bounded by entries."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class _Found:
     expires_at: int | None
 
     def lifetime(self) -> float:
+        if len(self.body) > _LARGEST_KEPT:
+            return 0.0
         if self.expires_at is None:
             return float("inf")
         return (self.expires_at - times.now()) / 1_000_000
@@ -172,7 +177,8 @@ class Engine:
         """
         # Before anything is read: what a later write changes must not be kept under its version.
         version = await self._store.version(tenant, request.collection)
-        key = (tenant, version, request.model_dump_json())
+        digest = blake2b(request.model_dump_json().encode(), digest_size=16).digest()
+        key = (tenant, request.collection, version, digest)
         found = await self._results.get_or_compute(key, partial(self._search, tenant, request))
         return found.body
 

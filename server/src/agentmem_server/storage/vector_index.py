@@ -1,8 +1,9 @@
 """A collection's vectors in memory, compared exactly.
 
 The index is derived: it is built from the store's rows and follows each commit. One thread changes
-it at a time; any number search it meanwhile. A search sees each vector as it was before or after a
-change that runs beside it, which is all that is asked of an answer that overlaps a write.
+it at a time; any number search it meanwhile. A search may see a vector that is replaced beside it
+half old and half new: its answer overlaps the write, is ranked a little wrong at worst, and is not
+kept, for the write ends with a new version.
 """
 
 from collections.abc import Iterable
