@@ -39,7 +39,7 @@ def word(identity: str, version: int) -> str:
 
 def vector(identity: str, version: int) -> list[float]:
     generator = np.random.default_rng(int(word(identity, version)[1:]))
-    return generator.standard_normal(DIMENSION).astype(np.float32).tolist()  # type: ignore[no-any-return]
+    return generator.standard_normal(DIMENSION).astype(np.float32).tolist()  # type: ignore[no-any-return]  # numpy's
 
 
 def memory(key: Key, version: int) -> dict[str, Any]:

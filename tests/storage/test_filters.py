@@ -431,7 +431,7 @@ class World:
 
     def admitted(self, raw: dict[str, Json]) -> set[str]:
         """The ids that a filter, as it comes over the wire, admits; by all ways to ask."""
-        return self.wait(admitted(self.store, self.collection, raw))  # type: ignore[no-any-return]
+        return self.wait(admitted(self.store, self.collection, raw))  # type: ignore[no-any-return]  # JSON
 
 
 async def admitted(store: Store, collection: Collection, raw: dict[str, Json]) -> set[str]:

@@ -77,7 +77,7 @@ def test_ids_are_parted_only_as_they_are_consumed() -> None:
             consumed.append(number)
             yield str(number)
 
-    parts = id_parts(ids())  # type: ignore[arg-type]
+    parts = id_parts(ids())  # type: ignore[arg-type]  # a generator, on purpose
     assert len(next(parts)) == 10_000
     assert len(consumed) == 10_000
     assert [len(part) for part in parts] == [10_000, 5_000]
@@ -102,5 +102,5 @@ def test_an_invalid_request_names_each_field_and_quotes_no_value() -> None:
 
 def test_a_problem_of_the_whole_has_a_field_too() -> None:
     with pytest.raises(InvalidRequest, match=r"^\(all\): "):
-        make(MemoryInput, [("content", "x")])  # type: ignore[arg-type]
+        make(MemoryInput, [("content", "x")])  # type: ignore[arg-type]  # no mapping
     assert callable(invalid_request)

@@ -198,7 +198,7 @@ def test_what_is_just_within_the_bounds() -> None:
     ("built", "raw"),
     [
         (F("a") == 1, {"a": {"$eq": 1}}),
-        (F("a") != None, {"a": {"$ne": None}}),  # noqa: E711
+        (F("a") != None, {"a": {"$ne": None}}),  # noqa: E711  # builds a filter
         (F("a") > 1, {"a": {"$gt": 1}}),
         (F("a") >= 1, {"a": {"$gte": 1}}),
         (F("a") < 1, {"a": {"$lt": 1}}),

@@ -45,7 +45,7 @@ STOP_WORDS = frozenset(
 # Not strftime("%B"), whose language is that of the process's locale.
 _MONTHS = """
     January February March April May June July August September October November December
-""".split()  # noqa: SIM905
+""".split()  # noqa: SIM905  # likewise
 
 
 def keyword_query(text: str) -> list[str]:

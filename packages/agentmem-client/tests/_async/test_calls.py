@@ -435,7 +435,7 @@ async def test_delete_all_by_criteria(
     client: AsyncAgentMemClient, respx_mock: respx.MockRouter
 ) -> None:
     route = respx_mock.post(f"{API}/memories/delete").respond(json={"deleted": 4})
-    assert await client.delete_all(filters=F("draft") == True, user_id="ann") == 4  # noqa: E712
+    assert await client.delete_all(filters=F("draft") == True, user_id="ann") == 4  # noqa: E712  # a filter
     assert body(route) == {
         "filters": {"draft": {"$eq": True}},
         "user_id": "ann",

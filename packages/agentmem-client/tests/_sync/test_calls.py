@@ -428,7 +428,7 @@ def test_delete_tells_whether_there_was_one(
 
 def test_delete_all_by_criteria(client: AgentMemClient, respx_mock: respx.MockRouter) -> None:
     route = respx_mock.post(f"{API}/memories/delete").respond(json={"deleted": 4})
-    assert client.delete_all(filters=F("draft") == True, user_id="ann") == 4  # noqa: E712
+    assert client.delete_all(filters=F("draft") == True, user_id="ann") == 4  # noqa: E712  # a filter
     assert body(route) == {
         "filters": {"draft": {"$eq": True}},
         "user_id": "ann",
