@@ -50,7 +50,7 @@ def test_a_record_has_every_field_of_the_memory() -> None:
         expires_at=1_893_456_000_000_000,
         created_at=7,
         updated_at=7,
-        vector=pack([0.1, -0.0, 3.0]),
+        vectors=pack([0.1, -0.0, 3.0]),
     )
     assert isinstance(record.importance, float)
 
@@ -63,7 +63,7 @@ def test_what_a_memory_leaves_out_is_none() -> None:
 
 def test_a_memory_comes_back_as_it_was_given() -> None:
     record = records.to_record(memory(**FULL), now=times.to_microseconds(EVENT))
-    answered = records.to_memory(record, "c", with_vector=True)
+    answered = records.to_memory(record, "c", dimension=3)
     assert isinstance(answered, Memory)
     found = json.loads(answered.model_dump_json())
     assert found["embedding"] == pytest.approx([0.1, -0.0, 3.0])
@@ -78,16 +78,16 @@ def test_a_memory_comes_back_as_it_was_given() -> None:
 
 def test_a_vector_is_answered_only_when_asked_for() -> None:
     record = records.to_record(memory(**FULL), now=7)
-    assert records.to_memory(record, "c", with_vector=False).embedding is None
-    record.vector = None
-    assert records.to_memory(record, "c", with_vector=True).embedding is None
+    assert records.to_memory(record, "c").embedding is None
+    record.vectors = None
+    assert records.to_memory(record, "c", dimension=3).embedding is None
 
 
 def test_a_hit_is_a_memory_with_a_score() -> None:
     record = records.to_record(memory(**FULL), now=7)
-    hit = records.to_hit(record, "c", 0.25, with_vector=True)
+    hit = records.to_hit(record, "c", 0.25, dimension=3)
     assert isinstance(hit, Hit)
-    plain = records.to_memory(record, "c", with_vector=True)
+    plain = records.to_memory(record, "c", dimension=3)
     assert hit.model_dump() == {**plain.model_dump(), "score": 0.25}
 
 
@@ -110,7 +110,7 @@ def test_a_time_that_is_accepted_can_be_answered(name: str, moment: str) -> None
         return
     record = records.to_record(given_memory, now=7)
     assert record.context_date or name == "expires_at"
-    answered = records.to_memory(record, "c", with_vector=False)
+    answered = records.to_memory(record, "c")
     assert getattr(answered, name) == datetime.fromisoformat(moment)
 
 

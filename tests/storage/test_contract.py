@@ -82,7 +82,7 @@ def record(identity: str, content: str = "", **fields: Any) -> Record:
         "expires_at": None,
         "created_at": now,
         "updated_at": now,
-        "vector": EAST,
+        "vectors": EAST,
     }
     return Record(identity, content, **{**everything, **fields})
 
@@ -242,7 +242,7 @@ async def test_a_batch_sees_the_collections_that_it_made_and_dropped(store: Stor
         deleting(Selection()),
         DropCollection(TENANT, NOTES),
         changing("a", content="x"),
-        putting(record("a", vector=vector(1, 0)), embedding=longer),
+        putting(record("a", vectors=vector(1, 0)), embedding=longer),
     )
     assert outcomes[0].created_at == 5
     assert outcomes[2:6] == [1, 0, 0, None]
@@ -262,7 +262,7 @@ async def test_a_refused_write_leaves_no_trace_and_the_others_are_stored(store: 
         store,
         putting(record("first", "alpha")),
         putting(
-            record("x", "omega", vector=vector(1, 2)), embedding=replace(EMBEDDING, dimension=2)
+            record("x", "omega", vectors=vector(1, 2)), embedding=replace(EMBEDDING, dimension=2)
         ),
         putting(record("y", "omega"), embedding=Embedding("server", "model", 4, "cosine")),
         Update(TENANT, NOTES, "old", {"content": "omega"}, 9, replace(EMBEDDING, dimension=3)),
@@ -290,8 +290,8 @@ async def test_several_records_are_stored_all_or_none(store: Store) -> None:
     await put(store, record("kept", "alpha", metadata={"tag": "old"}, session_id="s"))
     half = Breaking(
         [
-            record("kept", "omega", metadata={"tag": "new"}, vector=NORTH, session_id="s"),
-            record("new", "omega", metadata={"tag": "new"}, vector=NORTH, session_id="s"),
+            record("kept", "omega", metadata={"tag": "new"}, vectors=NORTH, session_id="s"),
+            record("new", "omega", metadata={"tag": "new"}, vectors=NORTH, session_id="s"),
             record("never"),
         ]
     )
@@ -307,7 +307,7 @@ async def test_several_records_are_stored_all_or_none(store: Store) -> None:
     assert await ids(store, selecting({"tag": "old"})) == ["kept"]
     assert await everywhere(store, "omega") == [set(), set(), set()]
     assert await near(store, NORTH, depth=1) != ["new"]
-    assert (await get(store, "kept")).vector == EAST
+    assert (await get(store, "kept")).vectors == EAST
     # The turn after it took its words from what was stored, not from what was refused.
     assert set(await saying(store, "alpha")) == {"kept", "before", "after"}
 
@@ -324,7 +324,7 @@ async def test_a_refused_write_takes_its_new_collection_back(store: Store) -> No
         store,
         Put(TENANT, NOTES, EMBEDDING, half),
         changing("a", content="x"),
-        putting(record("c", "word", vector=vector(1, 0)), embedding=other),
+        putting(record("c", "word", vectors=vector(1, 0)), embedding=other),
     )
     assert isinstance(refused, InvalidRequest)
     assert unknown is None
@@ -384,14 +384,14 @@ async def test_an_upsert_keeps_created_at_and_seq(store: Store, clock: Clock) ->
     start = clock.now
     await put(store, record("a", "one", metadata={"v": 1}, user_id="u"), record("b"))
     clock.advance(SECOND)
-    (stored,) = await put(store, record("a", "two", metadata={"w": 2}, vector=NORTH))
+    (stored,) = await put(store, record("a", "two", metadata={"w": 2}, vectors=NORTH))
     assert not stored.created
     assert stored.record.created_at == start
     assert stored.record.updated_at == start + SECOND
     assert await ids(store) == ["a", "b"]
     found = await get(store, "a")
     assert found == stored.record
-    assert found == record("a", "two", metadata={"w": 2}, vector=NORTH, created_at=start)
+    assert found == record("a", "two", metadata={"w": 2}, vectors=NORTH, created_at=start)
     assert await ids(store, selecting({"v": {"$exists": True}})) == []
     assert await ids(store, selecting({"w": 2})) == ["a"]
     assert await ids(store, selecting(user_id="u")) == []
@@ -405,7 +405,7 @@ async def test_an_upsert_over_an_expired_record_is_new(store: Store, clock: Cloc
     await put(store, old, record("b", session_id="s"))
     assert set(await saying(store, "one")) == {"a", "b"}
     clock.advance(SECOND)
-    (stored,) = await put(store, record("a", "two", vector=NORTH))
+    (stored,) = await put(store, record("a", "two", vectors=NORTH))
     assert stored.created
     assert stored.record.created_at == clock.now
     assert await ids(store) == ["b", "a"]
@@ -421,9 +421,9 @@ async def test_an_update_changes_what_it_names(store: Store, clock: Clock) -> No
     clock.advance(SECOND)
     after = await write(store, changing("a", content="two", type=None, event_at=7))
     assert after == replace(
-        before, content="two", type=None, event_at=7, updated_at=start + SECOND, vector=None
+        before, content="two", type=None, event_at=7, updated_at=start + SECOND, vectors=None
     )
-    assert await get(store, "a") == replace(after, vector=EAST)
+    assert await get(store, "a") == replace(after, vectors=EAST)
     assert await saying(store, "one") == []
     assert await saying(store, "two") == ["a"]
     assert await ids(store, selecting({"v": 1}, user_id="u")) == ["a"]
@@ -433,7 +433,7 @@ async def test_an_update_changes_what_it_names(store: Store, clock: Clock) -> No
     assert await ids(store, selecting({"v": 1})) == []
     assert await ids(store, selecting({"w": {"$contains": True}})) == ["a"]
     assert await near(store, NORTH) == ["a", "b"]
-    assert (await get(store, "a")).vector == NORTH
+    assert (await get(store, "a")).vectors == NORTH
 
 
 async def test_an_update_tells_one_from_true_and_from_one_point_zero(store: Store) -> None:
@@ -461,7 +461,7 @@ async def test_an_update_for_a_text_that_is_no_longer_there_changes_nothing(stor
     await put(store, record("a", "one", metadata={"v": 1}))
 
     async def attempt(text: str, vector: bytes | None = None, **changes: Any) -> object:
-        one = replace(changing("a", vector, metadata={"v": 2}, **changes), text=text)
+        one = replace(changing("a", vector, metadata={"v": 2}, **changes), texts=texts)
         return await write(store, one)
 
     assert await attempt("other") == STALE  # the content is another than was thought
@@ -470,13 +470,13 @@ async def test_an_update_for_a_text_that_is_no_longer_there_changes_nothing(stor
     assert await near(store, NORTH, depth=1) == ["a"]
     assert (await get(store, "a")).metadata == {"v": 1}
     assert await ids(store, selecting({"v": 2})) == []
-    assert (await get(store, "a")).vector == EAST
+    assert (await get(store, "a")).vectors == EAST
 
     assert isinstance(await attempt("one"), Record)
     assert isinstance(await attempt("two", NORTH, content="two"), Record)
     assert isinstance(await attempt("[8 May 2023] two", UP, event_at=MAY_8), Record)
     found = await get(store, "a")
-    assert (found.metadata, found.content, found.vector) == ({"v": 2}, "two", UP)
+    assert (found.metadata, found.content, found.vectors) == ({"v": 2}, "two", UP)
 
 
 DELETIONS: list[tuple[Selection, set[str]]] = [
@@ -597,8 +597,8 @@ async def test_a_dropped_collection_leaves_nothing_behind(store: Store) -> None:
         word = f"word{dimension}"
         await noted(
             putting(
-                record("a", word, metadata={word: 1}, user_id="u", session_id="s", vector=along),
-                record("b", word, metadata={word: 1}, session_id="s", vector=along),
+                record("a", word, metadata={word: 1}, user_id="u", session_id="s", vectors=along),
+                record("b", word, metadata={word: 1}, session_id="s", vectors=along),
                 embedding=embedding,
             )
         )
@@ -610,7 +610,7 @@ async def test_a_dropped_collection_leaves_nothing_behind(store: Store) -> None:
         assert await noted(DropCollection(TENANT, NOTES)) == 0
 
         # Whoever still holds the old one reads nothing: not of it, and not of the next.
-        await noted(putting(record("a", "new", vector=along), embedding=embedding))
+        await noted(putting(record("a", "new", vectors=along), embedding=embedding))
         assert (await opened(store)).key != old.key
         assert await store.count(old) == 0
         assert await store.get(old, ["a"]) == []
@@ -690,7 +690,7 @@ async def test_get_answers_in_the_order_asked_for(store: Store) -> None:
     notes = await opened(store)
     found = await store.get(notes, ["c", "nobody", "a", "c"])
     assert [one.id for one in found] == ["c", "a", "c"]
-    assert [one.vector for one in found] == [None] * 3
+    assert [one.vectors for one in found] == [None] * 3
     assert await store.get(notes, []) == []
 
 
@@ -901,7 +901,7 @@ async def test_a_selection_bounds_a_search_before_its_limit(store: Store) -> Non
                 metadata={"worst": n >= 995},
                 user_id="few" if n >= 995 else "many",
                 agent_id="g",
-                vector=vector(1, n / 1_000, 0, 0),
+                vectors=vector(1, n / 1_000, 0, 0),
             )
             for n in range(1_000)
         ],
@@ -938,9 +938,9 @@ async def test_nothing_selected_finds_nothing(store: Store) -> None:
 async def test_candidates_join_what_the_channels_found(store: Store) -> None:
     await put(
         store,
-        record("near", "nothing", vector=vector(2, 0, 0, 0)),
-        record("far", "word word", vector=vector(0, 3, 0, 0)),
-        record("middle", "word and much else", vector=vector(3, 4, 0, 0)),
+        record("near", "nothing", vectors=vector(2, 0, 0, 0)),
+        record("far", "word word", vectors=vector(0, 3, 0, 0)),
+        record("middle", "word and much else", vectors=vector(3, 4, 0, 0)),
     )
     seen: list[Candidates] = []
     lengths: list[NDArray[np.float32]] = []
@@ -955,7 +955,7 @@ async def test_candidates_join_what_the_channels_found(store: Store) -> None:
     candidates = seen[-1]
     assert [one.id for one, _ in found] == ["far", "near"]  # as it was ranked
     assert [score for _, score in found] == pytest.approx([0, 1])
-    assert [one.vector for one, _ in found] == [vector(0, 3, 0, 0), vector(2, 0, 0, 0)]
+    assert [one.vectors for one, _ in found] == [vector(0, 3, 0, 0), vector(2, 0, 0, 0)]
     assert candidates.ids.dtype == candidates.keyword_ids.dtype == np.int64
     assert candidates.similarities == pytest.approx([1, 0])
     assert candidates.keyword_ids.tolist() == candidates.ids[1:].tolist()
@@ -964,18 +964,18 @@ async def test_candidates_join_what_the_channels_found(store: Store) -> None:
 
 
 async def test_a_record_may_have_no_vector(store: Store) -> None:
-    await put(store, record("a", "word", vector=None), record("b", "word"))
+    await put(store, record("a", "word", vectors=None), record("b", "word"))
     assert await near(store, EAST) == ["b"]
     request = SearchRequest(Selection(), EAST, ["word"], 5, by_both)
     found = await store.search(await opened(store), request)
     assert {one.id for one, _ in found} == {"a", "b"}
-    assert [one.vector for one in await store.get(await opened(store), ["a"])] == [None]
+    assert [one.vectors for one in await store.get(await opened(store), ["a"])] == [None]
     sparse = SearchRequest(Selection(), None, ["word"], 5, by_both)
     assert len(await store.search(await opened(store), sparse)) == 2
 
 
 async def test_candidates_without_vectors_have_none_to_compare(store: Store) -> None:
-    await put(store, record("a", "word", vector=None))
+    await put(store, record("a", "word", vectors=None))
     shapes: list[tuple[int, ...]] = []
 
     def rank(candidates: Candidates) -> Ranked:
@@ -995,7 +995,7 @@ async def test_candidates_without_vectors_have_none_to_compare(store: Store) -> 
 
 @pytest.mark.parametrize("warm", [True, False])
 async def test_a_record_may_get_its_vector_after_later_ones(store: Store, warm: bool) -> None:
-    await put(store, record("a", vector=None), record("b", vector=NORTH), record("c", vector=UP))
+    await put(store, record("a", vectors=None), record("b", vectors=NORTH), record("c", vectors=UP))
     if warm:
         assert len(await near(store, EAST)) == 2
     await write(store, changing("a", EAST))
@@ -1027,7 +1027,7 @@ async def test_similarities_are_those_of_the_metric(store: Store, metric: Metric
     embedding = Embedding("client", None, 8, metric)
     await put(
         store,
-        *[record(str(n), vector=point.tobytes()) for n, point in enumerate(points)],
+        *[record(str(n), vectors=point.tobytes()) for n, point in enumerate(points)],
         embedding=embedding,
     )
     await write(store, deleting(selecting(ids=[str(n) for n in range(250, 300)])))
@@ -1062,17 +1062,17 @@ async def test_vectors_come_back_bit_by_bit(store: Store, metric: Metric) -> Non
     packed = [struct.pack("<4f", *numbers) for numbers in VECTORS]
     await put(
         store,
-        *[record(str(n), vector=one) for n, one in enumerate(packed)],
+        *[record(str(n), vectors=one) for n, one in enumerate(packed)],
         embedding=embedding,
     )
     notes = await opened(store)
     got = await store.get(notes, ["0", "1", "2"], with_vectors=True)
-    assert [one.vector for one in got] == packed
+    assert [one.vectors for one in got] == packed
     page = await listed(store, with_vectors=True)
-    assert [one.vector for one in page.records] == packed
+    assert [one.vectors for one in page.records] == packed
     request = SearchRequest(Selection(), EAST, [], 9, by_vector, with_vectors=True)
     found = await store.search(notes, request)
-    assert {one.id: one.vector for one, _ in found} == dict(zip("012", packed, strict=True))
+    assert {one.id: one.vectors for one, _ in found} == dict(zip("012", packed, strict=True))
 
 
 METADATA: list[dict[str, Any]] = [
@@ -1358,14 +1358,14 @@ async def filled(url: str) -> str:
             importance=n / 100,
             event_at=MAY_8 + n,
             created_at=1_000 + n,
-            vector=chance.normal(size=4).astype("<f4").tobytes(),
+            vectors=chance.normal(size=4).astype("<f4").tobytes(),
         )
         for n in range(60)
     ]
     await put(store, *records)
     await write(store, deleting(selecting({"n": {"$between": [50, 59]}})))
-    await write(store, changing("r7", vector=UP, content="changed"))
-    await put(store, record("x", vector=vector(3, 4)), collection="two", embedding=TWO)
+    await write(store, changing("r7", vectors=UP, content="changed"))
+    await put(store, record("x", vectors=vector(3, 4)), collection="two", embedding=TWO)
     await put(store, record("x"), tenant="another", collection="gone")
     await write(store, DropCollection("another", "gone"))
     await write(store, PutCollection("another", "empty", Embedding("server", "m", 7, "dot"), 3))
@@ -1396,11 +1396,11 @@ async def test_a_store_opened_again_has_everything(filled: str) -> None:
     first = await snapshot()
     records, hits, close, mine, theirs, selected, changed = first
     assert [one.id for one in records] == [f"r{n}" for n in range(50)]
-    assert records[7].vector == UP
+    assert records[7].vectors == UP
     assert records[7].content == "changed"
     assert records[3].metadata == {"n": 3, "tags": [0]}
     assert {one.id for one, _ in hits} > {one.id for one in records[:5]}
-    assert all(one.vector is not None for one, _ in hits)
+    assert all(one.vectors is not None for one, _ in hits)
     assert [score for _, score in close] == pytest.approx([1 / 6])
     assert [(one.name, one.embedding) for one in mine] == [(NOTES, EMBEDDING), ("two", TWO)]
     assert [(one.name, one.created_at) for one in theirs] == [("empty", 3)]
@@ -1447,7 +1447,7 @@ async def test_the_checks_pass_while_the_store_works(store: Store) -> None:
 async def test_many_writers_and_readers_end_in_the_predicted_state(url: str) -> None:
     """Each of 12 writers owns its ids, so that a dict says what must be there at the end."""
     store = await open_store(url, readers=3)
-    await put(store, record("first", "common", vector=EAST))
+    await put(store, record("first", "common", vectors=EAST))
     model: dict[str, Record] = {"first": record("first", "common")}
     done = False
 
@@ -1464,7 +1464,7 @@ async def test_many_writers_and_readers_end_in_the_predicted_state(url: str) -> 
                         metadata={"writer": number, "step": step},
                         user_id=f"u{number}",
                         session_id=chance.choice([None, f"s{number}"]),
-                        vector=along,
+                        vectors=along,
                     )
                     (stored,) = await put(store, new)
                     assert stored.created == (name not in model)

@@ -285,7 +285,7 @@ class Pool:
             expires_at=st.none() | st.sampled_from(LATER).map(times.to_microseconds),
             created_at=moments,
             updated_at=moments,
-            vector=st.just(ANYWHERE),
+            vectors=st.just(ANYWHERE),
         )
 
 
@@ -573,7 +573,7 @@ def record(identity: str, metadata: dict[str, Json], content: str = "") -> Recor
         ("user_id", "agent_id", "session_id", "type", "importance", "event_at", "expires_at")
     )
     return Record(
-        identity, content, metadata, **nothing, created_at=1, updated_at=1, vector=ANYWHERE
+        identity, content, metadata, **nothing, created_at=1, updated_at=1, vectors=ANYWHERE
     )
 
 

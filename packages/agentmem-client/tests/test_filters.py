@@ -318,6 +318,7 @@ FIELD_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "string": text,
     "number": st.floats(allow_nan=False, allow_infinity=False) | st.integers(),
     "time": times,
+    "boolean": st.booleans(),
 }
 
 
@@ -367,11 +368,13 @@ def field_operand(field: str, operator: str) -> st.SearchStrategy[Any]:
 metadata_conditions = st.one_of(
     [st.builds(build, names, st.just(operator), operand) for operator, operand in OPERANDS.items()]
 )
+UNORDERED = {"$eq", "$ne", "$in", "$nin"}
 record_conditions = st.one_of(
     [
         st.builds(build, st.just(f"@{field}"), st.just(operator), field_operand(field, operator))
-        for field in RECORD_FIELDS
+        for field, kind in RECORD_FIELDS.items()
         for operator in FIELD_OPERATORS
+        if kind != "boolean" or operator in UNORDERED
     ]
 )
 

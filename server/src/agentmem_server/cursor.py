@@ -9,7 +9,16 @@ from agentmem_client.models import ListQuery
 from pydantic import TypeAdapter, ValidationError
 
 _CURSOR = TypeAdapter(tuple[str, int, int])
-_LISTING = {"collection", "user_id", "agent_id", "session_id", "filters", "order_by", "order"}
+_LISTING = {
+    "collection",
+    "user_id",
+    "agent_id",
+    "session_id",
+    "namespace",
+    "filters",
+    "order_by",
+    "order",
+}
 
 
 def encode(query: ListQuery, position: tuple[int, int]) -> str:

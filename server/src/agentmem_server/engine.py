@@ -33,15 +33,19 @@ from .in_flight import InFlight
 from .search import Plan, plan, rank
 from .storage import (
     STALE,
+    Archive,
     Collection,
     Delete,
+    Deleted,
     DropCollection,
     Embedding,
     ListRequest,
+    NamespaceRequest,
     Outcome,
     Put,
     PutCollection,
     Record,
+    Refresh,
     Scope,
     SearchRequest,
     Selection,
@@ -120,7 +124,7 @@ class Engine:
             if isinstance(put, Exception):
                 raise put
             (stored,) = await self._writes.submit(put)
-        return records.to_memory(stored.record, memory.collection, with_vector=False)
+        return records.to_memory(stored.record, memory.collection)
 
     async def add_many(
         self, tenant: str, memories: Sequence[m.MemoryInput | APIError]
@@ -142,16 +146,29 @@ class Engine:
             for memory in memories
         ]
 
-    async def add_all(self, tenant: str, memories: Sequence[m.MemoryInput]) -> list[m.AddResult]:
+    async def add_all(
+        self,
+        tenant: str,
+        memories: Sequence[m.MemoryInput],
+        replacing: m.Criteria | None = None,
+    ) -> list[m.AddResult]:
         """Store memories of one collection in one transaction, or none of them.
 
+        What ``replacing`` means is deleted first, in the same transaction.
+
         Raises:
-            InvalidRequest: when they are of several collections.
+            InvalidRequest: when they are of several collections, or ``replacing`` says nothing.
         """
-        if not memories:
-            return []
-        if len({memory.collection for memory in memories}) > 1:
+        names = {memory.collection for memory in memories}
+        if replacing is not None:
+            names.add(replacing.collection)
+        if len(names) > 1:
             raise InvalidRequest("an atomic batch goes into one collection: send one for each")
+        selection = None if replacing is None else _selection(replacing)
+        if not memories:
+            if replacing is not None and selection is not None:
+                await self._writes.submit(Delete(tenant, replacing.collection, selection))
+            return []
         with self._in_flight:
             puts = []
             for position, put in enumerate(await self._prepare(tenant, memories)):
@@ -165,7 +182,7 @@ class Engine:
             for put in puts[1:]:
                 puts[0].embedding.check_given(put.embedding)
             everything = [record for put in puts for record in put.records]
-            whole = Put(tenant, puts[0].collection, puts[0].embedding, everything)
+            whole = Put(tenant, puts[0].collection, puts[0].embedding, everything, selection)
             stored = await self._writes.submit(whole)
         return [_result(one.record.id, [one]) for one in stored]
 
@@ -175,6 +192,8 @@ class Engine:
         Raises:
             InvalidRequest: for options that don't go together or with the collection.
         """
+        if request.refresh_ttl:  # it writes too, each time it is asked
+            return (await self._search(tenant, request)).body
         # Before anything is read: what a later write changes must not be kept under its version.
         version = await self._store.version(tenant, request.collection)
         digest = blake2b(request.model_dump_json().encode(), digest_size=16).digest()
@@ -198,10 +217,11 @@ class Engine:
                     with_vectors=request.include_embeddings,
                 ),
             )
+        if request.refresh_ttl:
+            await self._refresh(tenant, request.collection, [record for record, _ in found])
+        dimension = _answered_dimension(collection, request.include_embeddings)
         hits = [
-            records.to_hit(
-                record, request.collection, score, with_vector=request.include_embeddings
-            )
+            records.to_hit(record, request.collection, score, dimension=dimension)
             for record, score in found
         ]
         expiries = [record.expires_at for record, _ in found if record.expires_at is not None]
@@ -228,6 +248,7 @@ class Engine:
             ids=[memory_id],
             collection=query.collection,
             include_embeddings=query.include_embeddings,
+            refresh_ttl=query.refresh_ttl,
         )
         found = await self.get_many(tenant, request)
         if not found:
@@ -241,9 +262,21 @@ class Engine:
             return []
         with_vectors = request.include_embeddings
         found = await self._store.get(collection, request.ids, with_vectors=with_vectors)
-        return [
-            records.to_memory(record, collection.name, with_vector=with_vectors) for record in found
-        ]
+        if request.refresh_ttl:
+            await self._refresh(tenant, collection.name, found)
+        dimension = _answered_dimension(collection, with_vectors)
+        return [records.to_memory(record, collection.name, dimension=dimension) for record in found]
+
+    async def _refresh(self, tenant: str, collection: str, found: Sequence[Record]) -> None:
+        """Start the time to live of what is being answered anew."""
+        at = times.now()
+        mortal = [record for record in found if record.ttl is not None]
+        if mortal:
+            ids = [record.id for record in mortal]
+            await self._writes.submit(Refresh(tenant, collection, ids, at))
+        for record in mortal:
+            assert record.ttl is not None
+            record.expires_at = at + record.ttl
 
     async def page(self, tenant: str, query: m.ListQuery) -> m.PageAnswer:
         """One page of a listing.
@@ -270,9 +303,12 @@ class Engine:
                 with_vectors=query.include_embeddings,
             ),
         )
+        if query.refresh_ttl:
+            await self._refresh(tenant, collection.name, found.records)
+        dimension = _answered_dimension(collection, query.include_embeddings)
         return m.PageAnswer.model_construct(
             memories=[
-                records.to_memory(record, collection.name, with_vector=query.include_embeddings)
+                records.to_memory(record, collection.name, dimension=dimension)
                 for record in found.records
             ],
             total=found.total,
@@ -289,7 +325,7 @@ class Engine:
             EmbedderMismatch: when the content changes and the collection's vectors come from the
                 caller, but no new one does; or the other way round.
         """
-        changes = records.to_changes(update)
+        changes = records.to_changes(update, times.now())
         with self._in_flight:
             for _ in range(_UPDATE_ATTEMPTS):
                 write = await self._prepare_update(
@@ -299,7 +335,7 @@ class Engine:
                 if after is None:
                     raise _no_memory(memory_id, collection_name)
                 if after != STALE:
-                    return records.to_memory(after, collection_name, with_vector=False)
+                    return records.to_memory(after, collection_name)
         raise Unavailable("others keep changing this memory: try again", retry_after=1.0)
 
     async def _prepare_update(
@@ -310,50 +346,109 @@ class Engine:
         update: m.MemoryUpdate,
         changes: records.Changes,
     ) -> Update:
-        """An update with the vector that it calls for, if any."""
+        """An update with the vectors that it calls for, if any."""
         collection = await self._store.collection(tenant, collection_name)
         found = [] if collection is None else await self._store.get(collection, [memory_id])
         if collection is None or not found:
             raise _no_memory(memory_id, collection_name)
         before, after = found[0], replace(found[0], **changes)
         write = partial(Update, tenant, collection_name, memory_id, changes, times.now())
-        if update.embedding is not None:
-            return write(_client_embedding(update.embedding), update.embedding)
+        given = records.given_vectors(update)
+        if given is not None:
+            return write(_client_embedding(update), given)
+        if not after.texts:
+            return write(vectors=b"")
         if collection.embedding.embedder == "client":
-            if after.content != before.content:
+            if after.texts != before.texts:
                 raise EmbedderMismatch(
-                    "the content changes, and this collection's vectors come from the caller: "
-                    "give the embedding of the new content with it"
+                    "what it is found by changes, and this collection's vectors come from the "
+                    "caller: give the embedding of the new text with it"
                 )
             return write()
-        if after.dense_text == before.dense_text:
-            return write(text=after.dense_text)
+        if after.dense_texts == before.dense_texts:
+            return write(texts=after.dense_texts)
         collection.embedding.check_given(self._server_embedding)
-        vector = await self._embedder.embed(after.dense_text)
-        return write(self._server_embedding, vector, after.dense_text)
+        vectors = b""
+        for outcome in await self._embedder.embed_many(after.dense_texts):
+            if isinstance(outcome, Exception):
+                raise outcome
+            vectors += outcome
+        return write(self._server_embedding, vectors, after.dense_texts)
 
     async def delete(self, tenant: str, collection_name: str, memory_id: str) -> int:
         """Delete a memory; answers 1, or 0 when there was none."""
         selection = Selection(ids=[memory_id])
-        deleted: int = await self._writes.submit(Delete(tenant, collection_name, selection))
-        return deleted
+        deleted: Deleted = await self._writes.submit(Delete(tenant, collection_name, selection))
+        return deleted.count
 
-    async def delete_many(self, tenant: str, request: m.DeleteRequest) -> int:
-        """Delete the memories that meet every criterion given; answers how many.
+    async def delete_many(self, tenant: str, request: m.DeleteRequest) -> m.DeletedAnswer:
+        """Delete the memories that meet every criterion given.
 
         Raises:
             InvalidRequest: when no criterion is given, or one beside ``everything``.
         """
-        selection = Selection(_scope(request), request.filters, request.ids)
-        if request.everything != (selection == Selection()):
-            raise InvalidRequest(
-                "everything=true empties the collection: give no other criterion with it"
-                if request.everything
-                else "give ids, filters or a scope to say which memories to delete; to empty the "
-                "collection, say everything=true"
-            )
-        deleted: int = await self._writes.submit(Delete(tenant, request.collection, selection))
-        return deleted
+        collection, returning = request.collection, request.include_memories
+        deleted: Deleted = await self._writes.submit(
+            Delete(tenant, collection, _selection(request), returning)
+        )
+        memories = None
+        if deleted.records is not None:
+            memories = [records.to_memory(record, collection) for record in deleted.records]
+        return m.DeletedAnswer.model_construct(deleted=deleted.count, memories=memories)
+
+    async def archive(self, tenant: str, request: m.ArchiveRequest) -> list[m.Memory]:
+        """Set the memories that meet every criterion aside, or take them back.
+
+        Answers those that changed.
+
+        Raises:
+            InvalidRequest: as `delete_many`.
+        """
+        changed: list[Record] = await self._writes.submit(
+            Archive(tenant, request.collection, _selection(request), request.archived)
+        )
+        return [records.to_memory(record, request.collection) for record in changed]
+
+    async def sessions(self, tenant: str, query: m.SessionsQuery) -> m.SessionsAnswer:
+        """One page of the sessions with a memory that is meant, by their ids."""
+        collection = await self._store.collection(tenant, query.collection)
+        if collection is None:
+            return m.SessionsAnswer(sessions=[])
+        scope = Scope(query.user_id, query.agent_id, namespace=_path(query.namespace))
+        found = await self._store.sessions(
+            collection,
+            Selection(scope, query.filters),
+            after=query.after,
+            limit=query.limit + 1,
+        )
+        page = found[: query.limit]
+        return m.SessionsAnswer(
+            sessions=[
+                m.Session(
+                    session_id=one.id,
+                    memories=one.count,
+                    first_at=times.to_datetime(one.first_at),
+                    last_at=times.to_datetime(one.last_at),
+                )
+                for one in page
+            ],
+            next_after=page[-1].id if len(found) > len(page) else None,
+        )
+
+    async def namespaces(self, tenant: str, query: m.NamespacesQuery) -> m.NamespacesAnswer:
+        """The namespaces that hold memories and fit, sorted label by label."""
+        collection = await self._store.collection(tenant, query.collection)
+        if collection is None:
+            return m.NamespacesAnswer(namespaces=[])
+        request = NamespaceRequest(
+            prefix=_pattern(query.prefix),
+            suffix=_pattern(query.suffix),
+            max_depth=query.max_depth,
+            limit=query.limit,
+            offset=query.offset,
+        )
+        found = await self._store.namespaces(collection, request)
+        return m.NamespacesAnswer(namespaces=[list(namespace) for namespace in found])
 
     async def collections(self, tenant: str) -> list[m.Collection]:
         """All collections, by name."""
@@ -428,38 +523,71 @@ class Engine:
         """Each memory as a write with its vector, or what refuses it."""
         now = times.now()
         puts: list[Put | Exception] = []
-        texts: dict[int, str] = {}
-        for memory in memories:
+        texts: list[tuple[int, str]] = []
+        for position, memory in enumerate(memories):
             record = records.to_record(memory, now)
-            embedding = self._server_embedding
-            if memory.embedding is not None:
-                embedding = _client_embedding(memory.embedding)
-            else:
-                texts[len(puts)] = record.dense_text
-            puts.append(Put(tenant, memory.collection, embedding, [record]))
+            given = record.vectors is not None
+            embedding = _client_embedding(memory) if given else self._server_embedding
             try:
                 # Before the work of embedding; the writer checks again, with the final word.
                 found = await self._store.collection(tenant, memory.collection)
+                if found is not None and not given and not record.texts:
+                    embedding = found.embedding  # without vectors, either way is right
                 if found is not None:
                     found.embedding.check_given(embedding)
             except APIError as refused:
-                texts.pop(len(puts) - 1, None)
-                puts[-1] = refused
-        vectors = await self._embedder.embed_many(list(texts.values()))
-        for position, vector in zip(texts, vectors, strict=True):
+                puts.append(refused)
+                continue
+            if not given:
+                record.vectors = b""
+                texts.extend((position, text) for text in record.dense_texts)
+            puts.append(Put(tenant, memory.collection, embedding, [record]))
+        vectors = await self._embedder.embed_many([text for _, text in texts])
+        for (position, _), vector in zip(texts, vectors, strict=True):
             put = puts[position]
             if isinstance(vector, Exception):
                 puts[position] = vector
             elif isinstance(put, Put):
-                put.records[0].vector = vector
+                put.records[0].vectors = (put.records[0].vectors or b"") + vector
         return puts
 
 
 def _scope(request: m.Scope) -> Scope:
-    return Scope(request.user_id, request.agent_id, request.session_id)
+    return Scope(request.user_id, request.agent_id, request.session_id, _path(request.namespace))
 
 
-def _client_embedding(vector: bytes) -> Embedding:
+def _path(namespace: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if namespace is None else tuple(namespace)
+
+
+def _pattern(labels: Sequence[str] | None) -> list[str | None]:
+    return [None if label == "*" else label for label in labels or ()]
+
+
+def _selection(criteria: m.Criteria) -> Selection:
+    """What the criteria mean.
+
+    Raises:
+        InvalidRequest: when none is given, or one beside ``everything``.
+    """
+    selection = Selection(_scope(criteria), criteria.filters, criteria.ids)
+    if criteria.everything != (selection == Selection()):
+        raise InvalidRequest(
+            "everything=true means the whole collection: give no other criterion with it"
+            if criteria.everything
+            else "give ids, filters or a scope to say which memories are meant; for the whole "
+            "collection, say everything=true"
+        )
+    return selection
+
+
+def _answered_dimension(collection: Collection | None, with_vectors: bool) -> int | None:
+    return collection.embedding.dimension if collection is not None and with_vectors else None
+
+
+def _client_embedding(memory: m.MemoryInput | m.MemoryUpdate) -> Embedding:
+    vector = memory.embedding if memory.embeddings is None else memory.embeddings[0]
+    assert vector is not None
     return Embedding("client", None, len(vector) // 4, "cosine")
 
 

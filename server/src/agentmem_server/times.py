@@ -20,3 +20,8 @@ def to_microseconds(instant: datetime) -> int:
 def to_datetime(microseconds: int) -> datetime:
     """An integer as an aware datetime in UTC."""
     return _EPOCH + microseconds * _MICROSECOND
+
+
+def from_seconds(seconds: float) -> int:
+    """A length of time in microseconds."""
+    return round(seconds * 1_000_000)

@@ -55,6 +55,7 @@ from .models import (
     Hit,
     Memory,
     MemoryInput,
+    Session,
 )
 from .models import PageAnswer as Page
 
@@ -98,6 +99,7 @@ __all__ = [
     "Progress",
     "RateLimited",
     "RequestTimedOut",
+    "Session",
     "Unauthorized",
     "Unavailable",
     "Unset",

@@ -37,8 +37,8 @@ from .errors import (
     Unavailable,
     error_class,
 )
-from .filters import Filter
-from .models import MAX_IDS, ErrorAnswer, Name, Request
+from .filters import Filter, parse
+from .models import MAX_IDS, ErrorAnswer, Memory, Name, Request
 
 __version__ = version("agentmem-client")
 """The version of this package."""
@@ -67,6 +67,13 @@ _NAME: TypeAdapter[str] = TypeAdapter(Name, config=ConfigDict(strict=True))
 def given(**fields: object) -> dict[str, object]:
     """The fields that the caller gave a value; None is none."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def given_list(values: Iterable[Any] | Unset | None) -> Any:
+    """Several values as the list that a request has; a string is left for the request to refuse."""
+    if values is None or isinstance(values, str | bytes | Unset):
+        return values
+    return list(values)
 
 
 def changed(**fields: object) -> dict[str, object]:
@@ -305,6 +312,30 @@ def backoff(attempt: int, retry_after: float | None) -> float:
     """
     longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(attempt - 1, 16))
     return (retry_after or 0.0) + random.uniform(0, longest)
+
+
+def joined(own: Filter, extra: Filters | None) -> Filter:
+    """Both conditions."""
+    further = None if extra is None else parse(extra)
+    return own if further is None else own & further
+
+
+def ids_of(memories: Iterable[Memory]) -> list[str]:
+    """Their ids, in order."""
+    return [memory.id for memory in memories]
+
+
+def changed_ones(
+    found: Sequence[Memory], changed_now: Iterable[Memory], tries: int
+) -> list[Memory]:
+    """Those of the memories found that a request then changed.
+
+    Where it took several tries, one whose answer was lost may have changed them all.
+    """
+    if tries > 1:
+        return list(found)
+    ids = {memory.id for memory in changed_now}
+    return [memory for memory in found if memory.id in ids]
 
 
 def id_parts(ids: Iterable[str]) -> Iterator[list[str]]:

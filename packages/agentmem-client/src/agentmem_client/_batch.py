@@ -3,9 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
-from ._base import make, to_json
+from ._base import given, given_list, make, to_json
 from .errors import (
     AgentMemError,
     APIError,
@@ -17,7 +17,7 @@ from .errors import (
     error_class,
 )
 from .ids import new_id
-from .models import MAX_BATCH, AddResult, BatchAnswer, ErrorBody, MemoryInput
+from .models import MAX_BATCH, AddResult, BatchAnswer, Criteria, ErrorBody, MemoryInput
 
 CHUNK_WORK = 500
 """How much work goes into one request: enough for the server's batching, and progress to show."""
@@ -43,7 +43,7 @@ class Outgoing:
     id: str
     body: bytes
     embedded: bool
-    """Whether it brings its vector along."""
+    """Whether it brings its vectors along, or has none."""
 
 
 Entry: TypeAlias = Outgoing | AddResult
@@ -68,7 +68,8 @@ def prepare(item: Item, collection: str | None) -> Outgoing:
         InvalidRequest: with what is wrong.
     """
     memory = make(MemoryInput, _fields(item, collection))
-    return Outgoing(memory.id, to_json(memory), memory.embedding is not None)
+    vectors = memory.embedding is not None or memory.embeddings is not None
+    return Outgoing(memory.id, to_json(memory), vectors or memory.index_texts == [])
 
 
 def _fields(item: Item, collection: str | None) -> dict[str, object]:
@@ -127,10 +128,30 @@ def error_body(error: AgentMemError) -> ErrorBody:
     return ErrorBody(code=code, message=str(error))
 
 
-def batch_body(outgoing: Iterable[Outgoing], *, atomic: bool = False) -> bytes:
+def criteria(replacing: Mapping[str, object] | None, collection: str | None) -> Criteria | None:
+    """What an atomic batch replaces, in the batch's collection unless it names one.
+
+    Raises:
+        InvalidRequest: with what is wrong.
+    """
+    if replacing is None:
+        return None
+    place = given(collection=collection)
+    fields = {name: value for name, value in replacing.items() if value is not None}
+    if "ids" in fields:
+        fields["ids"] = given_list(cast("Iterable[object]", fields["ids"]))
+    return make(Criteria, place | fields)
+
+
+def batch_body(
+    outgoing: Iterable[Outgoing], *, atomic: bool = False, replacing: Criteria | None = None
+) -> bytes:
     """The body of a batch request, from items that are JSON already."""
     memories = b",".join(item.body for item in outgoing)
-    return b'{"memories":[%s]%s}' % (memories, b',"atomic":true' if atomic else b"")
+    more = b',"atomic":true' if atomic else b""
+    if replacing is not None:
+        more += b',"replacing":' + to_json(replacing)
+    return b'{"memories":[%s]%s}' % (memories, more)
 
 
 def patience(outgoing: Iterable[Outgoing]) -> float:

@@ -79,6 +79,10 @@ DELETE_MEMORIES = Endpoint(
     "delete_memories", "POST", f"{API}/memories/delete", "Delete memories by ids, filters or scope",
     m.DeletedAnswer, body=m.DeleteRequest,
 )  # fmt: skip
+ARCHIVE_MEMORIES = Endpoint(
+    "archive_memories", "POST", f"{API}/memories/archive", "Set memories aside, or take them back",
+    m.ArchivedAnswer, body=m.ArchiveRequest,
+)  # fmt: skip
 GET_MEMORY = Endpoint(
     "get_memory", "GET", f"{API}/memories/{{id}}", "Get a memory",
     m.Memory, query=m.GetQuery, errors=(404,),
@@ -90,6 +94,14 @@ UPDATE_MEMORY = Endpoint(
 DELETE_MEMORY = Endpoint(
     "delete_memory", "DELETE", f"{API}/memories/{{id}}", "Delete a memory; a missing one counts 0",
     m.DeletedAnswer, query=m.CollectionQuery,
+)  # fmt: skip
+LIST_SESSIONS = Endpoint(
+    "list_sessions", "GET", f"{API}/sessions", "List the sessions, page by page",
+    m.SessionsAnswer, query=m.SessionsQuery,
+)  # fmt: skip
+LIST_NAMESPACES = Endpoint(
+    "list_namespaces", "GET", f"{API}/namespaces", "List the namespaces",
+    m.NamespacesAnswer, query=m.NamespacesQuery,
 )  # fmt: skip
 LIST_COLLECTIONS = Endpoint(
     "list_collections", "GET", f"{API}/collections", "List the collections",
@@ -124,9 +136,12 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     SEARCH_MEMORIES,
     GET_MEMORIES,
     DELETE_MEMORIES,
+    ARCHIVE_MEMORIES,
     GET_MEMORY,
     UPDATE_MEMORY,
     DELETE_MEMORY,
+    LIST_SESSIONS,
+    LIST_NAMESPACES,
     LIST_COLLECTIONS,
     GET_COLLECTION,
     PUT_COLLECTION,

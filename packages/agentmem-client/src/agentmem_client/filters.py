@@ -47,10 +47,11 @@ from .errors import InvalidFilter, shown
 from .instants import parse_instant
 from .json_values import check_json, check_text
 
-FieldKind = Literal["string", "number", "time"]
+FieldKind = Literal["string", "number", "time", "boolean"]
 
 RECORD_FIELDS: Mapping[str, FieldKind] = {
     "id": "string",
+    "seq": "number",
     "content": "string",
     "type": "string",
     "user_id": "string",
@@ -61,6 +62,7 @@ RECORD_FIELDS: Mapping[str, FieldKind] = {
     "created_at": "time",
     "updated_at": "time",
     "expires_at": "time",
+    "archived": "boolean",
 }
 """The fields that a name with ``@`` can address, and what kind of value each holds."""
 
@@ -439,6 +441,8 @@ def _checked(target: Path | RecordField, operator: str, value: Any) -> Any:
 def _fitted(target: RecordField, operator: str, value: Any) -> Any:
     if target.kind != "string" and operator in STRING_OPERATORS:
         raise ValueError(f"works on strings and arrays, and this is a {target.kind}")
+    if target.kind == "boolean" and operator in ORDER_OPERATORS | {"$between"}:
+        raise ValueError("works on what has an order, and this is true or false")
     if operator in LIST_OPERATORS or operator == "$between":
         return [_fitted_scalar(target, element) for element in value]
     return _fitted_scalar(target, value)
@@ -452,6 +456,8 @@ def _fitted_scalar(target: RecordField, value: Any) -> Any:
             return check_text(value)
         case "time", str() | datetime():
             return parse_instant(value)
+        case "boolean", bool():
+            return value
         case "number", int() | float() if not isinstance(value, bool):
             check_json(value, max_depth=0)
             return value

@@ -6,7 +6,7 @@ talk to a newer server.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import CoreSchema, from_json
 
@@ -41,11 +42,32 @@ MAX_LIMIT = 1_000
 MAX_OFFSET = 100_000
 MAX_DIMENSION = 16_384
 MAX_METADATA_DEPTH = 32
+MAX_LABELS = 32
+"""How many labels a namespace may have."""
+MAX_VECTORS = 64
+"""How many vectors one memory may have."""
+MAX_TTL = 100 * 365 * 86_400
+"""The longest time to live, in seconds: 100 years."""
 
 
 def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
     check_json(value, max_depth=MAX_METADATA_DEPTH)
     return value
+
+
+def _check_payload(value: Any) -> Any:
+    check_json(value, max_depth=MAX_METADATA_DEPTH)
+    return value
+
+
+def _from_text(raw: object) -> object:
+    """A list as it stands in a query string: JSON text."""
+    if not isinstance(raw, str):
+        return list(raw) if isinstance(raw, tuple) else raw
+    try:
+        return from_json(raw)
+    except ValueError as error:
+        raise ValueError(f"must be a JSON array: {error}") from None
 
 
 def _parse_filters(raw: object) -> _filters.Filter | None:
@@ -62,6 +84,12 @@ def _pack_vector(value: object) -> bytes:
     if len(vector) > 4 * MAX_DIMENSION:
         raise ValueError(f"a vector must have at most {MAX_DIMENSION} numbers")
     return vector
+
+
+def _check_lengths(vectors: list[bytes]) -> list[bytes]:
+    if len(set(map(len, vectors))) > 1:
+        raise ValueError("the vectors of one memory must have the same length")
+    return vectors
 
 
 class _SchemaOf:
@@ -81,6 +109,12 @@ Name: TypeAlias = Annotated[
 ]
 Text: TypeAlias = Annotated[str, AfterValidator(check_text)]
 Metadata: TypeAlias = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
+Payload: TypeAlias = Annotated[Any, AfterValidator(_check_payload)]
+Namespace: TypeAlias = Annotated[
+    list[Name], Field(min_length=1, max_length=MAX_LABELS), BeforeValidator(_from_text)
+]
+"""A path of labels, the outermost first; in a query string, as JSON text."""
+TimeToLive: TypeAlias = Annotated[float, Field(gt=0, le=MAX_TTL)]
 Time: TypeAlias = Annotated[datetime, BeforeValidator(parse_instant)]
 Importance: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Limit: TypeAlias = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
@@ -107,6 +141,11 @@ PackedVector: TypeAlias = Annotated[
 ]
 """A vector on its way to the server: little-endian float32 bytes, whatever form it was given in."""
 
+PackedVectors: TypeAlias = Annotated[
+    list[PackedVector], Field(min_length=1, max_length=MAX_VECTORS), AfterValidator(_check_lengths)
+]
+IndexTexts: TypeAlias = Annotated[list[Text], Field(max_length=MAX_VECTORS)]
+
 Embedder = Literal["server", "client"]
 Metric = Literal["cosine", "dot", "euclidean"]
 Mode = Literal["hybrid", "dense", "sparse"]
@@ -129,11 +168,13 @@ class Answer(BaseModel):
 
 
 class Scope(Request):
-    """Whose memory it is; what is left out is not restricted."""
+    """Whose memory it is, and where it belongs; what is left out is not restricted."""
 
     user_id: Name | None = None
     agent_id: Name | None = None
     session_id: Name | None = None
+    namespace: Namespace | None = None
+    """Labels, the outermost first: of a memory, its place; of a request, a place and all below."""
 
 
 class MemoryInput(Scope):
@@ -145,6 +186,8 @@ class MemoryInput(Scope):
     content: Text
     """Stored as given; may be empty where the caller gives the vector."""
     metadata: Metadata = Field(default_factory=dict)
+    payload: Payload = None
+    """Any JSON; comes back as given, and neither searches nor filters look into it."""
     type: Name | None = None
     """A word of the caller's for the kind of memory, such as ``semantic`` or ``episodic``."""
     importance: Importance | None = None
@@ -152,8 +195,22 @@ class MemoryInput(Scope):
     """When what the memory tells of happened; a search for a date finds it."""
     expires_at: Time | None = None
     """From then on nothing returns the memory."""
+    ttl: TimeToLive | None = None
+    """Seconds to live, in place of ``expires_at``; a read with ``refresh_ttl`` starts them anew."""
+    archived: bool = False
+    """Set aside: kept and found, and told apart by the filter ``@archived``."""
+    index_texts: IndexTexts | None = None
+    """What it is found by, in place of the content: the server embeds each text, and the best one
+    counts. An empty list: no search finds it, only ids and listings do."""
     embedding: PackedVector | None = None
     """The vector, in a collection whose embedder is ``client``."""
+    embeddings: PackedVectors | None = None
+    """Several vectors in place of one, all of the same length: the best one counts."""
+
+    @model_validator(mode="after")
+    def _check_alternatives(self) -> Self:
+        _check_alternatives(self)
+        return self
 
 
 class MemoryUpdate(Request):
@@ -166,27 +223,54 @@ class MemoryUpdate(Request):
     importance: Importance | None = None
     event_at: Time | None = None
     expires_at: Time | None = None
+    ttl: TimeToLive | None = None
+    """Lives so many seconds from now on; null: no longer, and ``expires_at`` is cleared too."""
+    payload: Payload = None
+    archived: bool | None = None
+    index_texts: IndexTexts | None = None
     embedding: PackedVector | None = None
+    embeddings: PackedVectors | None = None
+
+    @model_validator(mode="after")
+    def _check_alternatives(self) -> Self:
+        _check_alternatives(self)
+        return self
+
+
+def _check_alternatives(given: MemoryInput | MemoryUpdate) -> None:
+    if given.embedding is not None and given.embeddings is not None:
+        raise ValueError("give embedding or embeddings, not both")
+    if given.ttl is not None and given.expires_at is not None:
+        raise ValueError("give ttl or expires_at, not both: ttl says when it expires")
 
 
 class Memory(Answer):
     """One record, as it is stored."""
 
     id: str
+    seq: int = 0
+    """Grows in the order in which memories are first stored; gaps mean nothing."""
     collection: str
     content: str
     metadata: dict[str, Any] = Field(default_factory=dict)
+    payload: Any = None
     user_id: str | None = None
     agent_id: str | None = None
     session_id: str | None = None
+    namespace: list[str] | None = None
     type: str | None = None
     importance: float | None = None
     event_at: datetime | None = None
     expires_at: datetime | None = None
+    ttl: float | None = None
+    archived: bool = False
     created_at: datetime
     updated_at: datetime
+    index_texts: list[str] | None = None
     embedding: list[float] | None = None
-    """Only where ``include_embeddings`` asked for it."""
+    """Only where ``include_embeddings`` asked for it; of several, the first."""
+    embeddings: list[list[float]] | None = None
+    """All of them, where there are several."""
 
 
 class Hit(Memory):
@@ -198,12 +282,24 @@ class Hit(Memory):
     candidates."""
 
 
+class Criteria(Scope):
+    """Which memories are meant: those that meet every criterion given, and at least one is."""
+
+    collection: Name = DEFAULT_COLLECTION
+    ids: Annotated[list[Name], Field(max_length=MAX_IDS)] | None = None
+    filters: Filters = None
+    everything: bool = False
+    """True, and no other criterion: the whole collection."""
+
+
 class BatchRequest(Request):
     """Memories to store, each judged singly unless ``atomic``."""
 
     memories: Annotated[list[Annotated[Any, _SchemaOf(MemoryInput)]], Field(max_length=MAX_BATCH)]
     atomic: bool = False
     """True: all of them in one transaction, or none."""
+    replacing: Criteria | None = None
+    """With ``atomic``: these are deleted first, in the same transaction."""
 
 
 class ErrorBody(Answer):
@@ -246,6 +342,8 @@ class GetQuery(CollectionQuery):
     """How to answer a memory."""
 
     include_embeddings: bool = False
+    refresh_ttl: bool = False
+    """Starts its ``ttl`` anew."""
 
 
 class GetManyRequest(Request):
@@ -254,6 +352,8 @@ class GetManyRequest(Request):
     ids: Annotated[list[Name], Field(max_length=MAX_IDS)]
     collection: Name = DEFAULT_COLLECTION
     include_embeddings: bool = False
+    refresh_ttl: bool = False
+    """Starts the ``ttl`` of what is answered anew."""
 
 
 class MemoriesAnswer(Answer):
@@ -276,6 +376,8 @@ class ListQuery(Scope):
     """Where the last page ended; unlike an offset it stays right while others write."""
     include_embeddings: bool = False
     include_total: bool = True
+    refresh_ttl: bool = False
+    """Starts the ``ttl`` of what is answered anew."""
 
 
 class PageAnswer(Answer):
@@ -316,6 +418,8 @@ class SearchRequest(Scope):
     min_score: float | None = None
     mmr: MMR | None = None
     include_embeddings: bool = False
+    refresh_ttl: bool = False
+    """Starts the ``ttl`` of what is answered anew."""
 
 
 class SearchAnswer(Answer):
@@ -324,20 +428,80 @@ class SearchAnswer(Answer):
     hits: list[Hit]
 
 
-class DeleteRequest(Scope):
-    """Which memories to delete: those that meet every criterion given, and at least one is."""
+class DeleteRequest(Criteria):
+    """Which memories to delete."""
 
-    collection: Name = DEFAULT_COLLECTION
-    ids: Annotated[list[Name], Field(max_length=MAX_IDS)] | None = None
-    filters: Filters = None
-    everything: bool = False
-    """True, and no other criterion: empty the collection."""
+    include_memories: bool = False
+    """Answer what was deleted."""
 
 
 class DeletedAnswer(Answer):
     """How many memories were deleted."""
 
     deleted: int
+    memories: list[Memory] | None = None
+    """These, in the order in which they were first stored, where that was asked for."""
+
+
+class ArchiveRequest(Criteria):
+    """Which memories to set aside, or to take back."""
+
+    archived: bool = True
+
+
+class ArchivedAnswer(Answer):
+    """The memories that were set aside or taken back, in the order of their first storing."""
+
+    memories: list[Memory]
+
+
+class SessionsQuery(Request):
+    """Which sessions to list: those with a memory that is meant."""
+
+    collection: Name = DEFAULT_COLLECTION
+    user_id: Name | None = None
+    agent_id: Name | None = None
+    namespace: Namespace | None = None
+    filters: Filters = None
+    limit: Limit = 100
+    after: Name | None = None
+    """Only those after this ``session_id``."""
+
+
+class Session(Answer):
+    """The memories of one session that were meant."""
+
+    session_id: str
+    memories: int
+    first_at: datetime
+    """When the first of them was stored."""
+    last_at: datetime
+
+
+class SessionsAnswer(Answer):
+    """Sessions, by their ids."""
+
+    sessions: list[Session]
+    next_after: str | None = None
+    """Where the next page starts; null on the last one."""
+
+
+class NamespacesQuery(Request):
+    """Which namespaces to list. A label ``*`` stands for any one label."""
+
+    collection: Name = DEFAULT_COLLECTION
+    prefix: Namespace | None = None
+    suffix: Namespace | None = None
+    max_depth: Annotated[int, Field(ge=1, le=MAX_LABELS)] | None = None
+    """Longer ones are cut to so many labels, and each is listed once."""
+    limit: Limit = 100
+    offset: Offset = 0
+
+
+class NamespacesAnswer(Answer):
+    """Namespaces that hold memories, sorted label by label."""
+
+    namespaces: list[list[str]]
 
 
 class CollectionInput(Request):

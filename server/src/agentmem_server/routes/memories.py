@@ -27,9 +27,12 @@ class MemoryRoutes:
             route(e.SEARCH_MEMORIES, self.search),
             route(e.GET_MEMORIES, self.get_many),
             route(e.DELETE_MEMORIES, self.delete_many),
+            route(e.ARCHIVE_MEMORIES, self.archive),
             route(e.GET_MEMORY, self.get),
             route(e.UPDATE_MEMORY, self.update),
             route(e.DELETE_MEMORY, self.delete),
+            route(e.LIST_SESSIONS, self.sessions),
+            route(e.LIST_NAMESPACES, self.namespaces),
         ]
 
     async def add(self, request: Request) -> Response:
@@ -40,8 +43,11 @@ class MemoryRoutes:
     async def add_many(self, request: Request) -> Response:
         batch = await read_body(request, m.BatchRequest)
         memories = [_read_memory(item) for item in batch.memories]
+        if batch.replacing is not None and not batch.atomic:
+            raise InvalidRequest("replacing: only an atomic batch replaces; say atomic=true too")
         if batch.atomic:
-            results = await self._engine.add_all(tenant(request), _all_good(memories))
+            good = _all_good(memories)
+            results = await self._engine.add_all(tenant(request), good, batch.replacing)
         else:
             results = await self._engine.add_many(tenant(request), memories)
         for item, result in zip(batch.memories, results, strict=True):
@@ -64,9 +70,20 @@ class MemoryRoutes:
 
     async def delete_many(self, request: Request) -> Response:
         unwanted = await read_body(request, m.DeleteRequest)
-        return answer(
-            m.DeletedAnswer(deleted=await self._engine.delete_many(tenant(request), unwanted))
-        )
+        return answer(await self._engine.delete_many(tenant(request), unwanted))
+
+    async def archive(self, request: Request) -> Response:
+        wanted = await read_body(request, m.ArchiveRequest)
+        memories = await self._engine.archive(tenant(request), wanted)
+        return answer(m.ArchivedAnswer.model_construct(memories=memories))
+
+    async def sessions(self, request: Request) -> Response:
+        query = read_query(request, m.SessionsQuery)
+        return answer(await self._engine.sessions(tenant(request), query))
+
+    async def namespaces(self, request: Request) -> Response:
+        query = read_query(request, m.NamespacesQuery)
+        return answer(await self._engine.namespaces(tenant(request), query))
 
     async def get(self, request: Request) -> Response:
         query = read_query(request, m.GetQuery)

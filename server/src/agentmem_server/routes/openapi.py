@@ -28,6 +28,9 @@ _OTHERS = {
     409: "The collection exists with other settings",
 }
 
+_AS_JSON = {"filters", "namespace", "prefix", "suffix"}
+"""The parameters of a query string that are objects or arrays, as JSON text."""
+
 
 def openapi_routes() -> list[Route]:
     """The route of the document."""
@@ -102,7 +105,7 @@ class _Schemas:
             fields = self.definitions[endpoint.query.__name__]["properties"]
             for name, schema in fields.items():
                 parameter: dict[str, Any] = {"name": name, "in": "query"}
-                if name == "filters":  # an object, as JSON text
+                if name in _AS_JSON:
                     parameter["content"] = {"application/json": {"schema": schema}}
                 else:
                     parameter["schema"] = schema

@@ -68,14 +68,15 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose memories; None is no restriction."""
+    """Whose memories, and in which namespace or below it; None is no restriction."""
 
     user_id: str | None = None
     agent_id: str | None = None
     session_id: str | None = None
+    namespace: tuple[str, ...] | None = None
 
     def items(self) -> list[tuple[str, str]]:
-        """The fields that restrict, as (name, value)."""
+        """The fields that restrict to one value, as (name, value)."""
         named = (
             ("user_id", self.user_id),
             ("agent_id", self.agent_id),
@@ -86,7 +87,12 @@ class Scope:
 
 @dataclass(slots=True)
 class Record:
-    """One memory as it is stored."""
+    """One memory as it is stored.
+
+    ``ttl`` is in microseconds. ``vectors`` holds one vector or several, one after the other; empty
+    where there is none, None where they were not read or don't change. ``seq`` is the store's to
+    give.
+    """
 
     id: str
     content: str
@@ -100,33 +106,47 @@ class Record:
     expires_at: int | None
     created_at: int
     updated_at: int
-    vector: bytes | None = None
+    payload: Any = None
+    namespace: tuple[str, ...] | None = None
+    ttl: int | None = None
+    archived: bool = False
+    index_texts: list[str] | None = None
+    seq: int = 0
+    vectors: bytes | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """What it is found by: texts of the author's choice, or its content."""
+        return [self.content] if self.index_texts is None else self.index_texts
 
     @property
     def context_date(self) -> str | None:
-        """The day that is indexed with the content: when it happened; of a turn, was said."""
+        """The day that is indexed with the texts: when it happened; of a turn, was said."""
         moment = self.event_at
         if moment is None and self.session_id is not None:
             moment = self.created_at
         return None if moment is None else keywords.context_date(times.to_datetime(moment))
 
     @property
-    def dense_text(self) -> str:
-        """The text that the record's vector is of, where the server embeds."""
-        return keywords.dense_text(self.context_date, self.content)
+    def dense_texts(self) -> list[str]:
+        """The texts that the record's vectors are of, in order, where the server embeds."""
+        date = self.context_date
+        return [keywords.dense_text(date, text) for text in self.texts]
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
     """Store records in one step, all or none; a record with a known id replaces that one.
 
-    Answers ``list[Stored]``. The collection is made with ``embedding`` if it isn't there.
+    Answers ``list[Stored]``. The collection is made with ``embedding`` if it isn't there. What
+    ``replacing`` selects is deleted first, in the same step.
     """
 
     tenant: str
     collection: str
     embedding: Embedding
     records: Sequence[Record]
+    replacing: "Selection | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +161,9 @@ class Stored:
 class Update:
     """Change fields of one record. Answers the `Record`, or None where there is none.
 
-    Where the server embeds, ``text`` is what the record's `Record.dense_text` will be; its vector,
-    the new one or else the one that is there, is of this text. Where another write came between
-    and it no longer is, nothing changes and the answer is `STALE`.
+    Where the server embeds, ``texts`` is what the record's `Record.dense_texts` will be; its
+    vectors, the new ones or else those that are there, are of these texts. Where another write came
+    between and they no longer are, nothing changes and the answer is `STALE`.
     """
 
     tenant: str
@@ -152,8 +172,8 @@ class Update:
     changes: Mapping[str, Any]
     updated_at: int
     embedding: Embedding | None = None
-    vector: bytes | None = None
-    text: str | None = None
+    vectors: bytes | None = None
+    texts: Sequence[str] | None = None
 
 
 STALE: Final = "stale"
@@ -171,11 +191,46 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete the selected records. Answers how many (int)."""
+    """Delete the selected records. Answers `Deleted`, with the records where ``returning``."""
 
     tenant: str
     collection: str
     selection: Selection
+    returning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """How many records were deleted, and which, by seq, where that was asked for."""
+
+    count: int
+    records: list[Record] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Set the selected records aside, or take them back.
+
+    Answers those that changed (``list[Record]``), by seq.
+    """
+
+    tenant: str
+    collection: str
+    selection: Selection
+    archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Start the time to live of records anew, at a time; those without one stay as they are.
+
+    Answers how many were refreshed (int).
+    """
+
+    tenant: str
+    collection: str
+    ids: Sequence[str]
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +251,7 @@ class DropCollection:
     name: str
 
 
-Write: TypeAlias = Put | Update | Delete | PutCollection | DropCollection
+Write: TypeAlias = Put | Update | Delete | Archive | Refresh | PutCollection | DropCollection
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +281,34 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """A session: how many of its records are selected, and when the first and last was stored."""
+
+    id: str
+    count: int
+    first_at: int
+    last_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRequest:
+    """Which namespaces to list; a pattern's None is any one label."""
+
+    prefix: Sequence[str | None] = ()
+    suffix: Sequence[str | None] = ()
+    max_depth: int | None = None
+    limit: int = 100
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Candidates:
     """What the channels of a search found, for ranking.
 
     ``ids`` (n,) int64 is everything that either channel found and ``similarities`` (n,) what the
     collection's metric says of each, NaN where there is no vector to compare; ``keyword_ids`` (m,)
     and ``keyword_scores`` (m,), BM25, larger is better, is the keyword channel. ``vectors`` gives
-    the vectors (k, dimension), of length 1, of any k of the ids.
+    the vectors (k, dimension), of length 1, of any k of the ids; of several, the first.
     """
 
     ids: NDArray[np.int64]
@@ -293,6 +369,16 @@ class Store(Protocol):
         self, collection: Collection, request: SearchRequest
     ) -> list[tuple[Record, float]]:
         """The ranked records with their scores, best first."""
+
+    async def sessions(
+        self, collection: Collection, selection: Selection, *, after: str | None, limit: int
+    ) -> list[Session]:
+        """The sessions that selected records are in, by their ids, those after one."""
+
+    async def namespaces(
+        self, collection: Collection, request: NamespaceRequest
+    ) -> list[tuple[str, ...]]:
+        """The namespaces that hold living records, sorted label by label."""
 
     async def version(self, tenant: str, collection: str) -> int:
         """A number that changes with every write to the collection, before the write answers."""

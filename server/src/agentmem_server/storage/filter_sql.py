@@ -184,7 +184,7 @@ class _MetadataCondition:
 
 def _field_condition(target: RecordField, operator: str, value: Any, dialect: Dialect) -> Sql:
     """A condition on a column; a null column is a field that is not set."""
-    column = f"m.{target.name}"
+    column = "m.rid" if target.name == "seq" else f"m.{target.name}"
     values = value if isinstance(value, list) else [value]
     marked = [_column_value(v) for v in values]
     match operator:

@@ -23,8 +23,9 @@ _GATHER_BELOW = 0.3
 class VectorIndex:
     """Vectors of one dimension, found by their record ids, which only ever grow.
 
-    A row stays where it was put, so that the ids stay sorted and are found by bisection; a deleted
-    one is marked, and the rows are packed when a third of them is.
+    A record may have several vectors, in rows side by side; its best one counts. A row stays where
+    it was put, so that the ids stay sorted and are found by bisection; a deleted one is marked, and
+    the rows are packed when a third of them is.
     """
 
     def __init__(self, dimension: int, metric: Metric) -> None:
@@ -50,45 +51,48 @@ class VectorIndex:
             index.put(rid, vector, expires_at)
         return index
 
-    def put(self, rid: int, vector: bytes, expires_at: int | None) -> None:
-        """Add the vector of a new record, or replace that of a known one."""
-        values = np.frombuffer(vector, dtype="<f4").astype(np.float32)
+    def put(self, rid: int, vectors: bytes, expires_at: int | None) -> None:
+        """Add the vectors of a new record, one after the other, or replace those of a known one."""
+        if not vectors:
+            self.remove(rid)
+            return
+        values = np.frombuffer(vectors, dtype="<f4").astype(np.float32)
+        values = values.reshape(-1, self.dimension)
         if self.metric == "cosine":
-            values = _normalised(values)
-        row = self._rows.find(rid)
-        if row is None:
-            row = self._free_row(rid)
-        self._rows.vectors[row] = values
-        self._rows.expires_at[row] = NEVER if expires_at is None else expires_at
-        self._rows.alive[row] = True
+            values = np.stack([_normalised(row) for row in values])
+        first = self._free_rows(rid, len(values))
+        place = slice(first, first + len(values))
+        self._rows.vectors[place] = values
+        self._rows.expires_at[place] = NEVER if expires_at is None else expires_at
+        self._rows.alive[place] = True
         # Last: a search reads as many rows as this says, and they must be whole by then.
-        self._rows.count = max(self._rows.count, row + 1)
+        self._rows.count = max(self._rows.count, place.stop)
 
-    def _free_row(self, rid: int) -> int:
+    def _free_rows(self, rid: int, wanted: int) -> int:
+        """The first of so many rows side by side for a record, in place of those it has."""
         rows = self._rows
-        last = rows.count - 1
-        if rows.count and rid <= rows.ids[last]:
-            # Rare: a record that got its vector after later ones did. Copies all.
-            self._rows, row = rows.opened(rid)
-            return row
-        if rows.count == len(rows.ids):
-            self._rows = rows = rows.resized(2 * rows.count)
-        rows.ids[rows.count] = rid
-        return rows.count
+        first, end = rows.span(rid)
+        if end - first >= wanted:
+            rows.bury(first + wanted, end)
+            return first
+        if end < rows.count:
+            # Rare: a record that got vectors, or more of them, after later ones did. Copies all.
+            rows.bury(first, end)
+            self._rows, first = rows.opened(rid, wanted)
+        elif first + wanted > len(rows.ids):
+            self._rows = rows.resized(2 * rows.count + wanted)
+        self._rows.ids[first : first + wanted] = rid
+        self._rows.several |= wanted > 1
+        return first
 
     def set_expiry(self, rid: int, expires_at: int | None) -> None:
         """Change when a record expires; an unknown one is no error."""
-        row = self._rows.find(rid)
-        if row is not None:
-            self._rows.expires_at[row] = NEVER if expires_at is None else expires_at
+        first, end = self._rows.span(rid)
+        self._rows.expires_at[first:end] = NEVER if expires_at is None else expires_at
 
     def remove(self, rid: int) -> None:
         """Forget a record; an unknown one is no error."""
-        row = self._rows.find(rid)
-        if row is None:
-            return
-        self._rows.alive[row] = False
-        self._rows.dead += 1
+        self._rows.bury(*self._rows.span(rid))
         if self._rows.dead > max(1_000, self._rows.count // 3):
             self._rows = self._rows.packed()
 
@@ -107,11 +111,12 @@ class VectorIndex:
             chosen = np.flatnonzero(rows.alive[:count] & (rows.expires_at[:count] > now))
         else:
             chosen = rows.positions(among, count)
-        scores = self._score(query, rows, count, chosen)
-        if k < len(chosen):
+        ids, scores = rows.ids[chosen], self._score(query, rows, count, chosen)
+        if rows.several:
+            ids, scores = _best_of_each(ids, scores)
+        if k < len(ids):
             best = np.argpartition(scores, len(scores) - k)[len(scores) - k :]
-            chosen, scores = chosen[best], scores[best]
-        ids = rows.ids[chosen]
+            ids, scores = ids[best], scores[best]
         order = np.lexsort((-ids, -scores))
         return ids[order], scores[order]
 
@@ -120,15 +125,22 @@ class VectorIndex:
         rows = self._rows
         count = rows.count
         found = np.full(len(ids), np.nan)
-        positions, known = rows.locate(ids, count)
-        found[known] = self._score(query, rows, count, positions[known])
+        chosen = rows.positions(ids, count)
+        known, scores = _best_of_each(rows.ids[chosen], self._score(query, rows, count, chosen))
+        if len(known):
+            places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+            here = known[places] == ids
+            found[here] = scores[places[here]]
         return found
 
     def vectors(self, ids: Ids) -> NDArray[np.float32]:
-        """The vectors (n, dimension) of these ids, scaled to length 1; zeros if unknown."""
+        """The vectors (n, dimension) of these ids, scaled to length 1, the first of several.
+
+        Zeros for what is not here.
+        """
         rows = self._rows
-        positions, known = rows.locate(ids, rows.count)
         found = np.zeros((len(ids), self.dimension), dtype=np.float32)
+        positions, known = rows.locate(ids, rows.count)
         for row in np.flatnonzero(known):
             found[row] = _normalised(rows.vectors[positions[row]])
         return found
@@ -166,6 +178,8 @@ class _Rows:
         self.alive = alive
         self.count = count
         self.dead = 0
+        self.several = False
+        """Whether a record has, or had, more than one row."""
 
     @classmethod
     def empty(cls, dimension: int, capacity: int) -> "_Rows":
@@ -183,36 +197,63 @@ class _Rows:
         for name in ("ids", "vectors", "expires_at", "alive"):
             getattr(grown, name)[: len(keep)] = getattr(self, name)[keep]
         grown.count = len(keep)
+        grown.several = self.several
         grown.dead = int(grown.count - np.count_nonzero(grown.alive[: grown.count]))
         return grown
 
-    def opened(self, rid: int) -> "tuple[_Rows, int]":
-        """Packed, with a row for an id where it belongs, dead as yet; and which row that is."""
+    def opened(self, rid: int, wanted: int) -> "tuple[_Rows, int]":
+        """Packed, with rows for an id where it belongs, dead as yet; and the first of them."""
         packed = self.packed()
         row = int(np.searchsorted(packed.ids[: packed.count], rid))
-        keep = np.insert(np.arange(packed.count), row, 0)
+        keep = np.insert(np.arange(packed.count), [row] * wanted, 0)
         opened = packed.resized(len(keep) + len(keep) // 8 + 64, keep)
-        opened.ids[row], opened.alive[row] = rid, False
+        place = slice(row, row + wanted)
+        opened.ids[place], opened.alive[place] = rid, False
+        opened.several |= wanted > 1
         return opened, row
 
     def packed(self) -> "_Rows":
         living = np.flatnonzero(self.alive[: self.count])
         return self.resized(max(64, len(living) + len(living) // 8), living)
 
-    def find(self, rid: int) -> int | None:
-        row = int(np.searchsorted(self.ids[: self.count], rid))
-        return row if row < self.count and self.ids[row] == rid and self.alive[row] else None
+    def span(self, rid: int) -> tuple[int, int]:
+        """The rows of an id, dead ones too: the first, and the one after the last."""
+        ids = self.ids[: self.count]
+        return int(np.searchsorted(ids, rid)), int(np.searchsorted(ids, rid, "right"))
+
+    def bury(self, first: int, end: int) -> None:
+        """Mark rows as dead."""
+        self.dead += int(np.count_nonzero(self.alive[first:end]))
+        self.alive[first:end] = False
 
     def locate(self, ids: Ids, count: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Where each id stands, and whether it does."""
+        """Where each id stands first, and whether it does."""
         if not count:
             return np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=np.bool_)
         positions = np.minimum(np.searchsorted(self.ids[:count], ids), count - 1)
         return positions, (self.ids[positions] == ids) & self.alive[positions]
 
     def positions(self, ids: Ids, count: int) -> NDArray[np.int64]:
-        positions, known = self.locate(ids, count)
-        return positions[known]
+        """Every row of these ids."""
+        if not self.several:
+            positions, known = self.locate(ids, count)
+            return positions[known]
+        first = np.searchsorted(self.ids[:count], ids)
+        lengths = np.searchsorted(self.ids[:count], ids, "right") - first
+        # Counts on from the first row of each id: 7 8 9, 20 21, …
+        offsets = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        every: NDArray[np.int64] = np.repeat(first, lengths) + offsets
+        return every[self.alive[every]]
+
+
+def _best_of_each(ids: Ids, scores: Scores) -> tuple[Ids, Scores]:
+    """The best score of each id; the ids sorted, each once."""
+    if not len(ids):
+        return ids, scores
+    order = np.argsort(ids, kind="stable")
+    ids, scores = ids[order], scores[order]
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+    return ids[starts], np.maximum.reduceat(scores, starts)
 
 
 def _normalised(vector: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 # Generated from src/agentmem_client/_async/client.py by scripts/generate_sync.py: do not edit.
 """The sync client."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -17,8 +17,12 @@ from .._base import (
     Vector,
     build_request,
     changed,
+    changed_ones,
     given,
+    given_list,
     id_parts,
+    ids_of,
+    joined,
     make,
     read_answer,
     transport_error,
@@ -28,6 +32,7 @@ from .._batch import (
     Item,
     Progress,
     batch_body,
+    criteria,
     patience,
     prepare_atomic,
     require_stored,
@@ -44,12 +49,16 @@ from .._settings import (
 )
 from .._unset import UNSET, Unset
 from ..endpoints import AnswerT, Endpoint
-from ..errors import AgentMemError
+from ..errors import AgentMemError, InvalidRequest
+from ..filters import F
 from ..ids import new_id
 from ..models import (
     DEFAULT_COLLECTION,
+    MAX_IDS,
+    MAX_LIMIT,
     MMR,
     AddResult,
+    ArchiveRequest,
     Collection,
     CollectionInput,
     CollectionQuery,
@@ -65,11 +74,14 @@ from ..models import (
     MemoryUpdate,
     Metric,
     Mode,
+    NamespacesQuery,
     Order,
     OrderBy,
     PageAnswer,
     Request,
     SearchRequest,
+    Session,
+    SessionsQuery,
 )
 
 
@@ -193,6 +205,12 @@ class AgentMemClient:
         event_at: datetime | str | None = None,
         expires_at: datetime | str | None = None,
         embedding: Vector | None = None,
+        namespace: Sequence[str] | None = None,
+        payload: Any = None,
+        ttl: float | None = None,
+        archived: bool | None = None,
+        index_texts: Sequence[str] | None = None,
+        embeddings: Sequence[Vector] | None = None,
     ) -> Memory:
         """Store a memory, or replace the one with its id.
 
@@ -211,6 +229,15 @@ class AgentMemClient:
             expires_at: from then on nothing returns it.
             embedding: the vector, in a collection whose embedder is ``client``: a sequence of
                 numbers, a numpy array, or float32 as bytes or base64.
+            namespace: labels, the outermost first, such as ``("users", "ann")``; reads of a
+                namespace find what is in it and below it.
+            payload: any JSON, which comes back as given and which no search or filter looks into.
+            ttl: seconds to live, in place of ``expires_at``; reads with ``refresh_ttl`` start them
+                anew.
+            archived: set aside from the start; see `archive`.
+            index_texts: what it is found by, in place of ``content``: the best of them counts.
+                With an empty list no search finds it, only ids and listings do.
+            embeddings: several vectors in place of one; the best of them counts.
 
         Returns:
             The memory as it is stored: it is on disk, and searches find it.
@@ -234,6 +261,12 @@ class AgentMemClient:
                 event_at=event_at,
                 expires_at=expires_at,
                 embedding=embedding,
+                namespace=namespace,
+                payload=payload,
+                ttl=ttl,
+                archived=archived,
+                index_texts=given_list(index_texts),
+                embeddings=given_list(embeddings),
             ),
         )
         return self._call(endpoints.ADD_MEMORY, body=memory)
@@ -244,6 +277,7 @@ class AgentMemClient:
         *,
         collection: str | None = None,
         atomic: bool = False,
+        replacing: Mapping[str, object] | None = None,
         progress: Progress | None = None,
     ) -> list[AddResult]:
         """Store any number of memories, in as many requests as it takes.
@@ -261,6 +295,8 @@ class AgentMemClient:
                 are sent, so a generator need not fit into memory.
             collection: for the items that name none.
             atomic: all of them in one transaction or none, at most 2,048; any failure is raised.
+            replacing: with ``atomic``: what these criteria mean, the arguments of `delete_all`, is
+                deleted in the same transaction, before the items are stored.
             progress: called as ``progress(done, total)`` after each request; ``total`` is None
                 where ``items`` has no length.
 
@@ -269,12 +305,16 @@ class AgentMemClient:
             that id; also where a request had to be repeated) or ``failed`` with an ``error``.
 
         Raises:
-            InvalidRequest: ``items`` is one item.
+            InvalidRequest: ``items`` is one item, or ``replacing`` stands without ``atomic``.
             AgentMemError: any other, with ``atomic`` alone.
         """
+        if replacing is not None and not atomic:
+            raise InvalidRequest(
+                "replacing needs atomic=True: else some could be deleted for nothing"
+            )
         if atomic:
             outgoing = prepare_atomic(items, collection)
-            body = batch_body(outgoing, atomic=True)
+            body = batch_body(outgoing, atomic=True, replacing=criteria(replacing, collection))
             more = patience(outgoing)
             answer = self._call(endpoints.ADD_MEMORIES, body=body, patience=more)
             results = require_stored(outgoing, answer)
@@ -298,13 +338,19 @@ class AgentMemClient:
         *,
         collection: str = DEFAULT_COLLECTION,
         include_embeddings: bool = False,
+        refresh_ttl: bool = False,
     ) -> Memory:
         """The memory with this id.
 
         Raises:
             NotFound: there is none.
         """
-        query = make(GetQuery, given(collection=collection, include_embeddings=include_embeddings))
+        fields = given(
+            collection=collection,
+            include_embeddings=include_embeddings,
+            refresh_ttl=refresh_ttl or None,
+        )
+        query = make(GetQuery, fields)
         return self._call(endpoints.GET_MEMORY, {"id": id}, query=query)
 
     def get_many(
@@ -313,12 +359,17 @@ class AgentMemClient:
         *,
         collection: str = DEFAULT_COLLECTION,
         include_embeddings: bool = False,
+        refresh_ttl: bool = False,
     ) -> list[Memory]:
         """The memories with these ids, in their order; missing ones are skipped."""
         memories: list[Memory] = []
+        fields = given(
+            collection=collection,
+            include_embeddings=include_embeddings,
+            refresh_ttl=refresh_ttl or None,
+        )
         for part in id_parts(ids):
-            fields = given(ids=part, collection=collection, include_embeddings=include_embeddings)
-            body = make(GetManyRequest, fields)
+            body = make(GetManyRequest, fields | {"ids": part})
             answer = self._call(endpoints.GET_MEMORIES, body=body)
             memories.extend(answer.memories)
         return memories
@@ -340,6 +391,8 @@ class AgentMemClient:
         user_id: str | None = None,
         agent_id: str | None = None,
         session_id: str | None = None,
+        namespace: Sequence[str] | None = None,
+        refresh_ttl: bool = False,
     ) -> list[Hit]:
         """The memories that fit best, best first.
 
@@ -360,6 +413,8 @@ class AgentMemClient:
             user_id: only this user's memories; likewise the next two.
             agent_id: as ``user_id``.
             session_id: as ``user_id``.
+            namespace: only what is in this one or below it.
+            refresh_ttl: start the time to live of each hit anew.
 
         Raises:
             InvalidFilter: the filter says something that can't be honoured.
@@ -383,6 +438,8 @@ class AgentMemClient:
                 user_id=user_id,
                 agent_id=agent_id,
                 session_id=session_id,
+                namespace=namespace,
+                refresh_ttl=refresh_ttl or None,
             ),
         )
         answer = self._call(endpoints.SEARCH_MEMORIES, body=request)
@@ -396,9 +453,11 @@ class AgentMemClient:
         user_id: str | None = None,
         agent_id: str | None = None,
         session_id: str | None = None,
+        namespace: Sequence[str] | None = None,
         order_by: OrderBy = "seq",
         order: Order = "asc",
         include_embeddings: bool = False,
+        refresh_ttl: bool = False,
         collection: str = DEFAULT_COLLECTION,
     ) -> Iterator[Memory]:
         """All memories that the filter admits, fetched page by page as they are consumed.
@@ -409,9 +468,11 @@ class AgentMemClient:
             user_id: only this user's memories; likewise the next two.
             agent_id: as ``user_id``.
             session_id: as ``user_id``.
+            namespace: as in `search`.
             order_by: as in `list`; likewise the rest.
             order: ``"asc"`` or ``"desc"``.
             include_embeddings: return the vectors too.
+            refresh_ttl: start the time to live of each memory anew.
             collection: which one.
         """
         cursor: str | None = None
@@ -423,9 +484,11 @@ class AgentMemClient:
                 user_id=user_id,
                 agent_id=agent_id,
                 session_id=session_id,
+                namespace=namespace,
                 order_by=order_by,
                 order=order,
                 include_embeddings=include_embeddings,
+                refresh_ttl=refresh_ttl or None,
                 include_total=False,  # counting may cost more than the page
                 collection=collection,
             )
@@ -445,12 +508,18 @@ class AgentMemClient:
         importance: float | Unset | None = UNSET,
         event_at: datetime | str | Unset | None = UNSET,
         expires_at: datetime | str | Unset | None = UNSET,
+        ttl: float | Unset | None = UNSET,
+        payload: Any = UNSET,
+        archived: bool | Unset = UNSET,
+        index_texts: Sequence[str] | Unset | None = UNSET,
         embedding: Vector | Unset | None = UNSET,
+        embeddings: Sequence[Vector] | Unset | None = UNSET,
         collection: str = DEFAULT_COLLECTION,
     ) -> Memory:
         """Change some fields of a memory; None clears a field, what is left out stays.
 
-        ``metadata`` is replaced as a whole. ``created_at`` stays.
+        ``metadata`` is replaced as a whole. ``created_at`` stays. A ``ttl`` starts now; one that
+        is cleared clears ``expires_at`` too.
 
         Returns:
             The memory as it is now.
@@ -467,7 +536,12 @@ class AgentMemClient:
                 importance=importance,
                 event_at=event_at,
                 expires_at=expires_at,
+                ttl=ttl,
+                payload=payload,
+                archived=archived,
+                index_texts=given_list(index_texts),
                 embedding=embedding,
+                embeddings=given_list(embeddings),
             ),
         )
         query = make(CollectionQuery, given(collection=collection))
@@ -492,6 +566,7 @@ class AgentMemClient:
         user_id: str | None = None,
         agent_id: str | None = None,
         session_id: str | None = None,
+        namespace: Sequence[str] | None = None,
         everything: bool = False,
         collection: str = DEFAULT_COLLECTION,
     ) -> int:
@@ -504,6 +579,7 @@ class AgentMemClient:
             user_id: only this user's; likewise the next two.
             agent_id: as ``user_id``.
             session_id: as ``user_id``.
+            namespace: only those in it or below it.
             everything: True, and no other criterion: empty the collection.
             collection: which one.
 
@@ -518,6 +594,7 @@ class AgentMemClient:
             user_id=user_id,
             agent_id=agent_id,
             session_id=session_id,
+            namespace=namespace,
             everything=everything,
             collection=collection,
         )
@@ -532,6 +609,231 @@ class AgentMemClient:
             answer = self._call(endpoints.DELETE_MEMORIES, body=body)
             deleted += answer.deleted
         return deleted
+
+    def pop(
+        self,
+        limit: int = 1,
+        *,
+        order: Order = "asc",
+        offset: int = 0,
+        filters: Filters | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        session_id: str | None = None,
+        namespace: Sequence[str] | None = None,
+        collection: str = DEFAULT_COLLECTION,
+    ) -> list[Memory]:
+        """Delete the first or last memories, of a conversation say, and answer them.
+
+        It reads which they are and then deletes these, in one transaction, so that a request that
+        has to be repeated never deletes more. Of several callers at once, each memory goes to one.
+
+        Args:
+            limit: how many, at most 10,000.
+            order: ``"asc"``: the first ones stored; ``"desc"``: the last ones.
+            offset: so many of them are left out first.
+            filters: as in `search`; likewise the rest.
+            user_id: only this user's; likewise the next two.
+            agent_id: as ``user_id``.
+            session_id: as ``user_id``.
+            namespace: only those in it or below it.
+            collection: which one.
+
+        Returns:
+            What was deleted, in the order that was asked for.
+        """
+        found = self._window(
+            limit, order, offset, filters, user_id, agent_id, session_id, namespace, collection
+        )
+        if not found:
+            return []
+        fields = {"ids": ids_of(found), "collection": collection, "include_memories": True}
+        body = make(DeleteRequest, fields)
+        answer, tries = self._call_counted(endpoints.DELETE_MEMORIES, body=body)
+        return changed_ones(found, answer.memories or [], tries)
+
+    def archive(
+        self,
+        limit: int = 1,
+        *,
+        archived: bool = True,
+        order: Order = "asc",
+        offset: int = 0,
+        filters: Filters | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        session_id: str | None = None,
+        namespace: Sequence[str] | None = None,
+        collection: str = DEFAULT_COLLECTION,
+    ) -> list[Memory]:
+        """Set the first or last memories aside, of a conversation say, or take them back.
+
+        An archived memory is kept, and found like any other; the filter ``{"@archived": false}``
+        leaves it out. So a conversation can be shortened without being forgotten.
+
+        Args:
+            limit: how many, at most 10,000.
+            archived: True: of those that are not archived; False: take back those that are.
+            order: as in `pop`; likewise the rest.
+            offset: so many of them are left out first.
+            filters: as in `search`.
+            user_id: only this user's; likewise the next two.
+            agent_id: as ``user_id``.
+            session_id: as ``user_id``.
+            namespace: only those in it or below it.
+            collection: which one.
+
+        Returns:
+            What changed, in the order that was asked for.
+        """
+        others = joined(F("@archived") == (not archived), filters)
+        found = self._window(
+            limit, order, offset, others, user_id, agent_id, session_id, namespace, collection
+        )
+        if not found:
+            return []
+        fields = {"ids": ids_of(found), "collection": collection, "archived": archived}
+        body = make(ArchiveRequest, fields)
+        answer, tries = self._call_counted(endpoints.ARCHIVE_MEMORIES, body=body)
+        return changed_ones(found, answer.memories, tries)
+
+    def _window(
+        self,
+        limit: int,
+        order: Order,
+        offset: int,
+        filters: Filters | None,
+        user_id: str | None,
+        agent_id: str | None,
+        session_id: str | None,
+        namespace: Sequence[str] | None,
+        collection: str,
+    ) -> list[Memory]:
+        """So many memories from either end."""
+        if not (0 < limit <= MAX_IDS and offset >= 0):
+            raise InvalidRequest(f"give a limit of 1 to {MAX_IDS} and an offset of 0 or more")
+        found: list[Memory] = []
+        memories = self.iterate(
+            page_size=min(limit + offset, MAX_LIMIT),
+            filters=filters,
+            user_id=user_id,
+            agent_id=agent_id,
+            session_id=session_id,
+            namespace=namespace,
+            order=order,
+            collection=collection,
+        )
+        for memory in memories:
+            found.append(memory)
+            if len(found) == offset + limit:
+                break
+        return found[offset:]
+
+    def count(
+        self,
+        *,
+        filters: Filters | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        session_id: str | None = None,
+        namespace: Sequence[str] | None = None,
+        collection: str = DEFAULT_COLLECTION,
+    ) -> int:
+        """How many memories the filter admits.
+
+        Args:
+            filters: as in `search`.
+            user_id: only this user's memories; likewise the next two.
+            agent_id: as ``user_id``.
+            session_id: as ``user_id``.
+            namespace: only those in it or below it.
+            collection: which one.
+        """
+        page = self.list(
+            limit=1,
+            filters=filters,
+            user_id=user_id,
+            agent_id=agent_id,
+            session_id=session_id,
+            namespace=namespace,
+            collection=collection,
+        )
+        return page.total or 0
+
+    def sessions(
+        self,
+        *,
+        page_size: int = 500,
+        filters: Filters | None = None,
+        user_id: str | None = None,
+        agent_id: str | None = None,
+        namespace: Sequence[str] | None = None,
+        collection: str = DEFAULT_COLLECTION,
+    ) -> Iterator[Session]:
+        """All sessions with a memory that is meant, by their ids, fetched as they are consumed.
+
+        Args:
+            page_size: how many to fetch at a time, up to 1,000.
+            filters: which memories are meant and counted, as in `search`.
+            user_id: only this user's memories; likewise the next.
+            agent_id: as ``user_id``.
+            namespace: only those in it or below it.
+            collection: which one.
+        """
+        after: str | None = None
+        while True:
+            query = make(
+                SessionsQuery,
+                given(
+                    limit=page_size,
+                    after=after,
+                    filters=filters,
+                    user_id=user_id,
+                    agent_id=agent_id,
+                    namespace=namespace,
+                    collection=collection,
+                ),
+            )
+            answer = self._call(endpoints.LIST_SESSIONS, query=query)
+            for session in answer.sessions:
+                yield session
+            after = answer.next_after
+            if after is None:
+                return
+
+    def namespaces(
+        self,
+        *,
+        prefix: Sequence[str] | None = None,
+        suffix: Sequence[str] | None = None,
+        max_depth: int | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        collection: str = DEFAULT_COLLECTION,
+    ) -> list[tuple[str, ...]]:
+        """The namespaces that hold memories, sorted label by label.
+
+        Args:
+            prefix: only those that start with these labels; ``"*"`` stands for any one label.
+            suffix: only those that end with these; likewise.
+            max_depth: cut longer ones to so many labels, and list each once.
+            limit: how many, at most 1,000.
+            offset: how many to skip.
+            collection: which one.
+        """
+        query = make(
+            NamespacesQuery,
+            given(
+                prefix=prefix,
+                suffix=suffix,
+                max_depth=max_depth,
+                limit=limit,
+                offset=offset,
+                collection=collection,
+            ),
+        )
+        answer = self._call(endpoints.LIST_NAMESPACES, query=query)
+        return [tuple(namespace) for namespace in answer.namespaces]
 
     def create_collection(
         self,
@@ -592,10 +894,12 @@ class AgentMemClient:
         user_id: str | None = None,
         agent_id: str | None = None,
         session_id: str | None = None,
+        namespace: Sequence[str] | None = None,
         order_by: OrderBy = "seq",
         order: Order = "asc",
         include_embeddings: bool = False,
         include_total: bool = True,
+        refresh_ttl: bool = False,
         collection: str = DEFAULT_COLLECTION,
     ) -> PageAnswer:
         """One page of the memories that the filter admits; `iterate` goes through all pages.
@@ -609,10 +913,12 @@ class AgentMemClient:
             user_id: only this user's memories; likewise the next two.
             agent_id: as ``user_id``.
             session_id: as ``user_id``.
+            namespace: as in `search`.
             order_by: ``"seq"`` (as first stored), ``"created_at"`` or ``"updated_at"``.
             order: ``"asc"`` or ``"desc"``.
             include_embeddings: return the vectors too.
             include_total: count all that the filter admits.
+            refresh_ttl: start the time to live of each memory anew.
             collection: which one.
 
         Returns:
@@ -632,10 +938,12 @@ class AgentMemClient:
                 user_id=user_id,
                 agent_id=agent_id,
                 session_id=session_id,
+                namespace=namespace,
                 order_by=order_by,
                 order=order,
                 include_embeddings=include_embeddings,
                 include_total=include_total,
+                refresh_ttl=refresh_ttl or None,
                 collection=collection,
             ),
         )
@@ -651,6 +959,21 @@ class AgentMemClient:
         patience: float = 0.0,
     ) -> AnswerT:
         """Send the request until it is answered, or not worth another try."""
+        answer, _ = self._call_counted(
+            endpoint, segments, query=query, body=body, patience=patience
+        )
+        return answer
+
+    def _call_counted(
+        self,
+        endpoint: Endpoint[AnswerT],
+        segments: dict[str, str] | None = None,
+        *,
+        query: Request | None = None,
+        body: Request | bytes | None = None,
+        patience: float = 0.0,
+    ) -> tuple[AnswerT, int]:
+        """As `_call`, with how many tries it took."""
         if self._http.is_closed:
             raise AgentMemError("this client is closed")
         request = build_request(
@@ -660,7 +983,7 @@ class AgentMemClient:
             retry=self._retry.retry, stop=self._retry.stop, wait=self._retry.wait, reraise=True
         )
         answer: AnswerT = retrying(self._try, endpoint, request)
-        return answer
+        return answer, retrying.statistics["attempt_number"]
 
     def _try(self, endpoint: Endpoint[AnswerT], request: httpx.Request) -> AnswerT:
         try:

@@ -16,7 +16,18 @@ import apsw
 from agentmem_client.errors import APIError, Unavailable
 from filelock import FileLock, Timeout
 
-from .. import Collection, ListRequest, Outcome, Page, Record, SearchRequest, Write
+from .. import (
+    Collection,
+    ListRequest,
+    NamespaceRequest,
+    Outcome,
+    Page,
+    Record,
+    SearchRequest,
+    Selection,
+    Session,
+    Write,
+)
 from . import reader, schema
 from .memory_state import MemoryState
 from .writer import Writer
@@ -111,6 +122,18 @@ class SqliteStore:
             # On the writer's thread, so that no commit comes between the rows and the index.
             index = await self._on_writer(self._state.load_vectors, collection)
         return await self._read(reader.search, collection, index, request)
+
+    async def sessions(
+        self, collection: Collection, selection: Selection, *, after: str | None, limit: int
+    ) -> list[Session]:
+        """The sessions that selected records are in, by their ids, those after one."""
+        return await self._read(reader.sessions, collection, selection, after, limit)
+
+    async def namespaces(
+        self, collection: Collection, request: NamespaceRequest
+    ) -> list[tuple[str, ...]]:
+        """The namespaces that hold living records, sorted label by label."""
+        return await self._read(reader.namespaces, collection, request)
 
     async def version(self, tenant: str, collection: str) -> int:
         """The number of the last commit that wrote to the collection."""

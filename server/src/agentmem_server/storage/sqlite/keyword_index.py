@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ... import times
 from ...keywords import keyword_text
-from .. import Record, Scope
+from .. import Record, Scope, labels
 from . import rows
 
 
@@ -38,17 +38,19 @@ def remove(connection: apsw.Connection, cid: int, rid: int) -> None:
 
 def put(connection: apsw.Connection, cid: int, rid: int, record: Record) -> None:
     """Index a memory as it is stored now, with the turn before it as context."""
+    if not record.texts:
+        remove(connection, cid, rid)
+        return
     before = None
     if record.session_id is not None:
         before = neighbour(connection, cid, rid, record.user_id, record.session_id, before=True)
     previous = None if before is None else rows.read(connection, before).content
-    scope = Scope(record.user_id, record.agent_id, record.session_id)
     connection.execute(
         f"INSERT OR REPLACE INTO keyword_{cid:d} (rowid, scope, text) VALUES (?, ?, ?)",
         (
             rid,
-            " ".join(_tokens(scope)),
-            keyword_text(record.context_date, previous, record.content),
+            " ".join(_own_tokens(record)),
+            keyword_text(record.context_date, previous, "\n".join(record.texts)),
         ),
     )
 
@@ -113,9 +115,22 @@ def match(
     return ids, np.array([row[1] for row in rows], dtype=np.float64)
 
 
+def _own_tokens(record: Record) -> list[str]:
+    """The tokens of every scope that a memory is in: its own namespace, and those around it."""
+    path = record.namespace or ()
+    around = [path[: depth + 1] for depth in range(len(path))]
+    own = Scope(record.user_id, record.agent_id, record.session_id)
+    return _tokens(own) + [_token("namespace", labels.encode(one)) for one in around]
+
+
 def _tokens(scope: Scope) -> list[str]:
+    tokens = [_token(name, value) for name, value in scope.items()]
+    if scope.namespace is not None:
+        tokens.append(_token("namespace", labels.encode(scope.namespace)))
+    return tokens
+
+
+def _token(name: str, value: str) -> str:
     """One token a scope: a letter and a 128-bit digest in digits, which no stemmer touches."""
-    return [
-        name[0] + str(int.from_bytes(blake2b(f"{name}:{value}".encode(), digest_size=16).digest()))
-        for name, value in scope.items()
-    ]
+    digest = blake2b(f"{name}:{value}".encode(), digest_size=16).digest()
+    return name[0] + str(int.from_bytes(digest))

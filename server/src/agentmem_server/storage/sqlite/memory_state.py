@@ -96,17 +96,17 @@ class MemoryState:
             self._vectors[collection.key] = index
         return index
 
-    def put_vector(
-        self, collection: Collection, rid: int, vector: bytes | None, expires_at: int | None
+    def put_vectors(
+        self, collection: Collection, rid: int, vectors: bytes | None, expires_at: int | None
     ) -> None:
-        """A record was stored; None leaves the vector that it had."""
+        """A record was stored; None leaves the vectors that it had."""
         index = self._vectors.get(collection.key)
         if index is None:  # not built yet: it will be built from the file
             return
-        if vector is None:
+        if vectors is None:
             index.set_expiry(rid, expires_at)
         else:
-            index.put(rid, vector, expires_at)
+            index.put(rid, vectors, expires_at)
 
     def remove_vectors(self, collection: Collection, rids: Iterable[int]) -> None:
         """Records were deleted."""

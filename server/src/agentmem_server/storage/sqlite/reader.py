@@ -13,11 +13,14 @@ from .. import (
     Candidates,
     Collection,
     ListRequest,
+    NamespaceRequest,
     Page,
     Record,
     Scope,
     SearchRequest,
     Selection,
+    Session,
+    labels,
 )
 from ..vector_index import VectorIndex
 from . import keyword_index, rows
@@ -78,6 +81,43 @@ def page(connection: apsw.Connection, collection: Collection, request: ListReque
         total=total,
         next=cast("tuple[int, int]", found[-1][:2]) if more else None,
     )
+
+
+def sessions(
+    connection: apsw.Connection,
+    collection: Collection,
+    selection: Selection,
+    after: str | None,
+    limit: int,
+) -> list[Session]:
+    """The sessions of the selected records, by their ids; None is before all of them."""
+    condition = rows.condition(collection, selection, times.now())
+    found = connection.execute(
+        "SELECT session_id, count(*), min(created_at), max(created_at) FROM memory m "
+        f"WHERE {condition.text} AND session_id IS NOT NULL AND session_id > ? "
+        "GROUP BY session_id ORDER BY session_id LIMIT ?",
+        (*condition.parameters, after or "", limit),
+    ).fetchall()
+    return [Session(*row) for row in cast("list[tuple[str, int, int, int]]", found)]
+
+
+def namespaces(
+    connection: apsw.Connection, collection: Collection, request: NamespaceRequest
+) -> list[tuple[str, ...]]:
+    """The namespaces of living records that fit; each is read once, however many it holds."""
+    scope = Scope(namespace=tuple(labels.fixed(request.prefix)) or None)
+    condition = rows.condition(collection, Selection(scope), times.now())
+    found = connection.execute(
+        f"SELECT DISTINCT namespace FROM memory m WHERE {condition.text} AND namespace IS NOT NULL",
+        condition.parameters,
+    ).fetchall()
+    fitting = labels.matching(
+        (labels.decode(text) for (text,) in cast("list[tuple[str]]", found)),
+        request.prefix,
+        request.suffix,
+        request.max_depth,
+    )
+    return fitting[request.offset : request.offset + request.limit]
 
 
 def search(

@@ -6,7 +6,7 @@ import apsw
 from agentmem_client.errors import Unavailable
 
 APPLICATION_ID = 0x41474D4D  # "AGMM": tells our files from other SQLite files
-VERSION = 1
+VERSION = 2
 
 # Until 3.51.3 a WAL reset could lose committed writes (SQLite's release notes of that version).
 _SAFE_SQLITE = (3, 51, 3)
@@ -50,6 +50,11 @@ CREATE TABLE memory (
     expires_at INTEGER,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
+    payload TEXT,
+    namespace TEXT,
+    ttl INTEGER,
+    archived INTEGER NOT NULL DEFAULT 0,
+    index_texts TEXT,
     UNIQUE (cid, id)
 ) STRICT;
 CREATE INDEX memory_by_seq ON memory (cid);
@@ -59,7 +64,9 @@ CREATE INDEX memory_by_user ON memory (cid, user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX memory_by_agent ON memory (cid, agent_id) WHERE agent_id IS NOT NULL;
 CREATE INDEX memory_by_session ON memory (cid, session_id) WHERE session_id IS NOT NULL;
 CREATE INDEX memory_by_expiry ON memory (cid, expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX memory_by_namespace ON memory (cid, namespace) WHERE namespace IS NOT NULL;
 
+-- A record's vectors, one after the other.
 CREATE TABLE vector (
     rid INTEGER PRIMARY KEY,
     data BLOB NOT NULL
@@ -76,6 +83,18 @@ CREATE TABLE tag (
     PRIMARY KEY (cid, path, kind, value, rid, full)
 ) STRICT, WITHOUT ROWID;
 """
+
+_MIGRATIONS = {
+    1: """
+ALTER TABLE memory ADD COLUMN payload TEXT;
+ALTER TABLE memory ADD COLUMN namespace TEXT;
+ALTER TABLE memory ADD COLUMN ttl INTEGER;
+ALTER TABLE memory ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE memory ADD COLUMN index_texts TEXT;
+CREATE INDEX memory_by_namespace ON memory (cid, namespace) WHERE namespace IS NOT NULL;
+""",
+}
+"""What makes a file of one version a file of the next."""
 
 
 def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
@@ -110,7 +129,7 @@ def check_sqlite(version: str) -> None:
 
 
 def prepare(connection: apsw.Connection, path: Path) -> None:
-    """Make the tables in a new file; refuse a file that is not ours or is too new.
+    """Make the tables in a new file, bring an older one up to date, refuse any other.
 
     Raises:
         Unavailable: with what the file is.
@@ -133,3 +152,7 @@ def prepare(connection: apsw.Connection, path: Path) -> None:
             "upgrade agentmem-server"
         )
     connection.pragma("journal_mode", "wal")  # what VACUUM INTO copied has lost it
+    with connection:  # one transaction: a file is of one version or of another
+        for step in range(version, VERSION):
+            connection.execute(_MIGRATIONS[step])
+            connection.pragma("user_version", step + 1)

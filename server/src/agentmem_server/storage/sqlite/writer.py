@@ -6,28 +6,34 @@ it runs and applied when the transaction is on disk.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, cast
 
 import apsw
 from agentmem_client.errors import APIError, Conflict, Unavailable, shown
+from agentmem_client.filters import And, Condition, RecordField
 from pydantic_core import to_json
 
 from ... import times
 from .. import (
     STALE,
+    Archive,
     Collection,
     Delete,
+    Deleted,
     DropCollection,
     Embedding,
     Outcome,
     Put,
     PutCollection,
     Record,
+    Refresh,
     Scope,
     Selection,
     Stored,
     Update,
     Write,
+    labels,
 )
 from ..tags import tags
 from . import keyword_index, rows
@@ -102,6 +108,10 @@ class _Operation:
                 return self._update(write)
             case Delete():
                 return self._delete(write)
+            case Archive():
+                return self._archive(write)
+            case Refresh():
+                return self._refresh(write)
             case PutCollection():
                 return self._put_collection(write)
             case DropCollection():
@@ -121,6 +131,8 @@ class _Operation:
             collection = self._make(write.tenant, write.collection, write.embedding, now)
         else:
             collection.embedding.check_given(write.embedding)
+        if write.replacing is not None:
+            self._delete(Delete(write.tenant, write.collection, write.replacing))
         return [self._put_record(collection, record) for record in write.records]
 
     def _put_record(self, collection: Collection, record: Record) -> Stored:
@@ -133,10 +145,11 @@ class _Operation:
             found = None
         if found is None:
             rid = self._insert(collection, record)
-            self._index(collection, rid, record, moved=True)
-            return Stored(record, created=True)
+            stored = replace(record, seq=rid)
+            self._index(collection, rid, stored, moved=True)
+            return Stored(stored, created=True)
         rid, before = found[0], rows.to_record(found[1:])
-        stored = replace(record, created_at=before.created_at)
+        stored = replace(record, seq=rid, created_at=before.created_at)
         self._replace(collection, rid, before, stored)
         return Stored(stored, created=False)
 
@@ -153,10 +166,10 @@ class _Operation:
         if found is None or rows.expired(found[1:], write.updated_at):
             return None
         before = rows.to_record(found[1:])
-        after = replace(before, **write.changes, updated_at=write.updated_at, vector=write.vector)
-        if write.text is not None:
-            kept = write.text if write.vector is not None else before.dense_text
-            if not write.text == kept == after.dense_text:
+        after = replace(before, **write.changes, updated_at=write.updated_at, vectors=write.vectors)
+        if write.texts is not None:
+            kept = write.texts if write.vectors is not None else before.dense_texts
+            if not write.texts == kept == after.dense_texts:
                 return STALE
         self._replace(collection, found[0], before, after)
         return after
@@ -164,8 +177,9 @@ class _Operation:
     def _insert(self, collection: Collection, record: Record) -> int:
         self._connection.execute(
             "INSERT INTO memory (cid, id, content, metadata, user_id, agent_id, session_id, type, "
-            "importance, event_at, expires_at, created_at, updated_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "importance, event_at, expires_at, payload, namespace, ttl, archived, index_texts, "
+            "created_at, updated_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (collection.key, record.id, *_values(record), record.created_at, record.updated_at),
         )
         rid = self._connection.last_insert_rowid()
@@ -176,6 +190,7 @@ class _Operation:
         self._connection.execute(
             "UPDATE memory SET content = ?, metadata = ?, user_id = ?, agent_id = ?, "
             "session_id = ?, type = ?, importance = ?, event_at = ?, expires_at = ?, "
+            "payload = ?, namespace = ?, ttl = ?, archived = ?, index_texts = ?, "
             "updated_at = ? WHERE rid = ?",
             (*_values(after), after.updated_at, rid),
         )
@@ -189,18 +204,20 @@ class _Operation:
             self._index_keywords(collection, left)
 
     def _index(self, collection: Collection, rid: int, record: Record, *, moved: bool) -> None:
-        """Bring vector and keywords in line with the row; where it moved, its successor's too."""
-        if record.vector is not None:
+        """Bring vectors and keywords in line with the row; where it moved, its successor's too."""
+        if record.vectors:
             self._connection.execute(
-                "INSERT OR REPLACE INTO vector (rid, data) VALUES (?, ?)", (rid, record.vector)
+                "INSERT OR REPLACE INTO vector (rid, data) VALUES (?, ?)", (rid, record.vectors)
             )
+        elif record.vectors is not None:
+            self._connection.execute("DELETE FROM vector WHERE rid = ?", (rid,))
         keyword_index.put(self._connection, collection.key, rid, record)
         following = self._following(collection, rid, record) if moved else None
         if following is not None:
             self._index_keywords(collection, following)
-        vector, expires_at = record.vector, record.expires_at
+        vectors, expires_at = record.vectors, record.expires_at
         self.after_commit.append(
-            lambda: self._state.put_vector(collection, rid, vector, expires_at)
+            lambda: self._state.put_vectors(collection, rid, vectors, expires_at)
         )
 
     def _index_keywords(self, collection: Collection, rid: int) -> None:
@@ -228,22 +245,65 @@ class _Operation:
             [(collection.key, *tag, rid) for tag in tags(record.metadata)],
         )
 
-    def _delete(self, write: Delete) -> int:
+    def _delete(self, write: Delete) -> Deleted:
         collection = self._state.draft(write.tenant, write.collection)
         if collection is None:
-            return 0
-        now = times.now()
-        condition = rows.condition(collection, write.selection, now)
+            return Deleted(0, [] if write.returning else None)
+        if write.returning:
+            gone = self._selected(collection, write.selection)
+            self._delete_rows(collection, [record.seq for record in gone])
+            return Deleted(len(gone), gone)
+        condition = rows.condition(collection, write.selection, times.now())
         if write.selection == Selection():
             live: int = self._connection.execute(
                 f"SELECT count(*) FROM memory m WHERE {condition.text}", condition.parameters
             ).get
             self._clear(collection)
-            return live
+            return Deleted(live)
         found = self._connection.execute(
             f"SELECT rid FROM memory m WHERE {condition.text}", condition.parameters
         ).fetchall()
         self._delete_rows(collection, [rid for (rid,) in cast("list[tuple[int]]", found)])
+        return Deleted(len(found))
+
+    def _selected(self, collection: Collection, selection: Selection) -> list[Record]:
+        """The living records that are meant, by seq."""
+        condition = rows.condition(collection, selection, times.now())
+        found = self._connection.execute(
+            f"SELECT {rows.COLUMNS} FROM memory m WHERE {condition.text} ORDER BY m.rid",
+            condition.parameters,
+        )
+        return [rows.to_record(row) for row in found]
+
+    def _archive(self, write: Archive) -> list[Record]:
+        collection = self._state.draft(write.tenant, write.collection)
+        if collection is None:
+            return []
+        other = Condition(RecordField("archived", "boolean"), "$eq", not write.archived)
+        asked = write.selection.filter
+        narrowed = other if asked is None else And((other, asked))
+        found = self._selected(collection, replace(write.selection, filter=narrowed))
+        now = times.now()
+        self._connection.executemany(
+            "UPDATE memory SET archived = ?, updated_at = ? WHERE rid = ?",
+            [(write.archived, now, record.seq) for record in found],
+        )
+        return [replace(record, archived=write.archived, updated_at=now) for record in found]
+
+    def _refresh(self, write: Refresh) -> int:
+        collection = self._state.draft(write.tenant, write.collection)
+        if collection is None:
+            return 0
+        condition = rows.condition(collection, Selection(ids=write.ids), write.at)
+        found = self._connection.execute(
+            f"UPDATE memory AS m SET expires_at = ? + ttl WHERE {condition.text} "
+            "AND ttl IS NOT NULL RETURNING rid, expires_at",
+            (write.at, *condition.parameters),
+        ).fetchall()
+        for rid, expires_at in cast("list[tuple[int, int]]", found):
+            self.after_commit.append(
+                partial(self._state.put_vectors, collection, rid, None, expires_at)
+            )
         return len(found)
 
     def _delete_rows(self, collection: Collection, rids: Sequence[int]) -> None:
@@ -313,7 +373,7 @@ class _Operation:
         collection = self._state.draft(write.tenant, write.name)
         if collection is None:
             return 0
-        deleted = self._delete(Delete(write.tenant, write.name, Selection(Scope())))
+        deleted = self._delete(Delete(write.tenant, write.name, Selection(Scope()))).count
         keyword_index.drop(self._connection, collection.key)
         self._connection.execute("DELETE FROM collection WHERE cid = ?", (collection.key,))
         self._state.remove(collection)
@@ -332,6 +392,11 @@ def _values(record: Record) -> tuple[Any, ...]:
         record.importance,
         record.event_at,
         record.expires_at,
+        None if record.payload is None else to_json(record.payload).decode(),
+        None if record.namespace is None else labels.encode(record.namespace),
+        record.ttl,
+        record.archived,
+        None if record.index_texts is None else to_json(record.index_texts).decode(),
     )
 
 
