@@ -142,7 +142,7 @@ async def update(engine: Engine, memory_id: str, where: str = "default", **field
 
 
 async def delete(engine: Engine, **fields: Any) -> int:
-    return await engine.delete_many(TENANT, m.DeleteRequest.model_validate(fields))
+    return (await engine.delete_many(TENANT, m.DeleteRequest.model_validate(fields))).deleted
 
 
 async def settle() -> None:
@@ -819,7 +819,7 @@ async def test_a_new_date_gets_a_new_vector_and_other_fields_none(
 
 async def test_the_callers_vectors_stay_the_callers(engine: Engine, embedder: FakeEmbedder) -> None:
     await engine.add(TENANT, memory("one", id="a", embedding=[1.0, 0.0]))
-    with pytest.raises(EmbedderMismatch, match="new content"):
+    with pytest.raises(EmbedderMismatch, match="new text"):
         await update(engine, "a", content="two")
     assert (await got(engine, "a")).content == "one"
     await update(engine, "a", content="one", event_at="2023-05-08T12:00:00Z", metadata={"n": 1})

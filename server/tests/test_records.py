@@ -58,6 +58,7 @@ def test_a_record_has_every_field_of_the_memory() -> None:
 def test_what_a_memory_leaves_out_is_none() -> None:
     record = records.to_record(memory(id="a"), now=7)
     set_ = {"id": "a", "content": "text", "metadata": {}, "created_at": 7, "updated_at": 7}
+    set_ |= {"archived": False, "seq": 0}
     assert asdict(record) == {**dict.fromkeys(asdict(record)), **set_}
 
 
@@ -141,8 +142,15 @@ def update(**fields: Any) -> MemoryUpdate:
         ({"metadata": None}, {"metadata": {}}),
         ({"type": None, "importance": None}, {"type": None, "importance": None}),
         ({"event_at": "1970-01-01T00:00:01Z"}, {"event_at": 1_000_000}),
-        ({"event_at": None, "expires_at": None}, {"event_at": None, "expires_at": None}),
-        ({"expires_at": "1970-01-01T01:00:00+01:00"}, {"expires_at": 0}),
+        (
+            {"event_at": None, "expires_at": None},
+            {"event_at": None, "expires_at": None, "ttl": None},
+        ),
+        ({"expires_at": "1970-01-01T01:00:00+01:00"}, {"expires_at": 0, "ttl": None}),
+        ({"ttl": 1.5}, {"expires_at": 1_500_007, "ttl": 1_500_000}),
+        ({"ttl": None}, {"expires_at": None, "ttl": None}),
+        ({"payload": [1], "archived": True}, {"payload": [1], "archived": True}),
+        ({"payload": None, "index_texts": None}, {"payload": None, "index_texts": None}),
         ({"embedding": [1.0]}, {}),
         ({"content": "x", "embedding": [1.0]}, {"content": "x"}),
     ],
@@ -150,14 +158,22 @@ def update(**fields: Any) -> MemoryUpdate:
 def test_an_update_is_the_fields_that_it_names(
     given_fields: dict[str, Any], changes: dict[str, Any]
 ) -> None:
-    assert records.to_changes(update(**given_fields)) == changes
+    assert records.to_changes(update(**given_fields), now=7) == changes
 
 
 @pytest.mark.parametrize(
-    "given_fields", [{}, {"content": None}, {"embedding": None}, {"type": "t", "content": None}]
+    "given_fields",
+    [
+        {},
+        {"content": None},
+        {"embedding": None},
+        {"embeddings": None},
+        {"archived": None},
+        {"type": "t", "content": None},
+    ],
 )
 def test_an_update_that_changes_nothing_or_clears_too_much_is_refused(
     given_fields: dict[str, Any],
 ) -> None:
     with pytest.raises(InvalidRequest):
-        records.to_changes(update(**given_fields))
+        records.to_changes(update(**given_fields), now=7)

@@ -27,18 +27,22 @@ from agentmem_server.keywords import keyword_query
 from agentmem_server.ranking import fuse
 from agentmem_server.storage import (
     STALE,
+    Archive,
     Candidates,
     Collection,
     Delete,
+    Deleted,
     DropCollection,
     Embedding,
     ListRequest,
+    NamespaceRequest,
     Outcome,
     Page,
     Put,
     PutCollection,
     Ranked,
     Record,
+    Refresh,
     Scope,
     SearchRequest,
     Selection,
@@ -97,7 +101,7 @@ def putting(
 
 
 def selecting(
-    filters: dict[str, Any] | None = None, *, ids: list[str] | None = None, **scope: str
+    filters: dict[str, Any] | None = None, *, ids: list[str] | None = None, **scope: Any
 ) -> Selection:
     return Selection(Scope(**scope), None if filters is None else parse(filters), ids)
 
@@ -113,13 +117,20 @@ def deleting(selection: Selection) -> Delete:
 
 async def written(store: Store, *writes: Write) -> list[Any]:
     """The outcomes of a batch, errors among them."""
-    return await store.write(writes)
+    return [_plain(outcome) for outcome in await store.write(writes)]
 
 
 async def write(store: Store, one: Write) -> Outcome:
     """The answer of one write that is not refused."""
     (outcome,) = await store.write([one])
     assert not isinstance(outcome, APIError), outcome
+    return _plain(outcome)
+
+
+def _plain(outcome: Outcome | APIError) -> Any:
+    """A deletion that was not asked for its records is the number of them."""
+    if isinstance(outcome, Deleted) and outcome.records is None:
+        return outcome.count
     return outcome
 
 
@@ -461,7 +472,7 @@ async def test_an_update_for_a_text_that_is_no_longer_there_changes_nothing(stor
     await put(store, record("a", "one", metadata={"v": 1}))
 
     async def attempt(text: str, vector: bytes | None = None, **changes: Any) -> object:
-        one = replace(changing("a", vector, metadata={"v": 2}, **changes), texts=texts)
+        one = replace(changing("a", vector, metadata={"v": 2}, **changes), texts=[text])
         return await write(store, one)
 
     assert await attempt("other") == STALE  # the content is another than was thought
@@ -1119,6 +1130,352 @@ async def test_texts_come_back_as_they_were_given(store: Store) -> None:
         assert await ids(store, selecting(user_id=one.content)) == [one.id]
 
 
+# Namespaces
+
+
+def placed(identity: str, *path: str, **fields: Any) -> Record:
+    return record(identity, "word", namespace=path, **fields)
+
+
+PLACES = [
+    ("a",),
+    ("a", "b"),
+    ("a", "b", "c"),
+    ("a", "bb"),
+    ("ab",),
+    ("a,b",),
+    ('a","b',),
+    ("a]",),
+    ("A",),
+    ("a%",),
+    ("*",),
+    ("b", "a"),
+    ("é", "𝄞"),
+    ("a\n",),
+]
+
+
+async def all_ways(store: Store, selection: Selection) -> list[set[str]]:
+    """The ids that each way to read finds: listed, by vector, by words."""
+    return [
+        set(await ids(store, selection)),
+        set(await near(store, EAST, selection)),
+        set(await saying(store, "word", selection)),
+    ]
+
+
+async def test_a_namespace_is_read_with_what_is_below_it_and_nothing_beside(store: Store) -> None:
+    await put(store, *[placed(str(n), *path) for n, path in enumerate(PLACES)], record("none"))
+    for place in [*PLACES, ("c",), ("a", "b", "c", "d"), ("a", "")]:
+        below = {str(n) for n, path in enumerate(PLACES) if path[: len(place)] == place}
+        assert await all_ways(store, Selection(Scope(namespace=place))) == [below] * 3, place
+    kept = [placed(str(n), *path) for n, path in enumerate(PLACES)]
+    assert [(await get(store, one.id)).namespace for one in kept] == PLACES
+    assert (await get(store, "none")).namespace is None
+
+
+async def test_a_namespace_narrows_beside_other_criteria(store: Store) -> None:
+    await put(
+        store,
+        placed("1", "a", user_id="u", metadata={"x": 1}),
+        placed("2", "a", "b", user_id="u", metadata={"x": 2}),
+        placed("3", "a", "b", user_id="v", metadata={"x": 1}),
+        placed("4", "b", user_id="u", metadata={"x": 1}),
+    )
+    selection = Selection(Scope("u", namespace=("a",)), parse({"x": 1}))
+    assert await all_ways(store, selection) == [{"1"}] * 3
+    going = deleting(Selection(Scope(namespace=("a", "b"))))
+    assert await write(store, going) == 2
+    assert await ids(store) == ["1", "4"]
+
+
+async def test_an_upsert_moves_a_record_to_its_new_namespace(store: Store) -> None:
+    await put(store, placed("1", "a"))
+    await put(store, placed("1", "b"))
+    assert await all_ways(store, Selection(Scope(namespace=("a",)))) == [set()] * 3
+    assert await all_ways(store, Selection(Scope(namespace=("b",)))) == [{"1"}] * 3
+
+
+async def test_namespaces_are_listed_as_they_match(store: Store, clock: Clock) -> None:
+    paths = [("a", "b", "c"), ("a", "x", "c"), ("a", "b"), ("ab", "c"), ("z",)]
+    records = [placed(str(n), *path) for n, path in enumerate([*paths, *paths])]
+    gone = placed("gone", "gone", expires_at=clock.now + 1)
+    await put(store, *records, gone, record("none"))
+    await put(store, placed("other", "other"), collection="other")
+    clock.advance(1)
+
+    async def found(*prefix: str | None, **more: Any) -> list[tuple[str, ...]]:
+        request = NamespaceRequest(prefix=prefix, **more)
+        return await store.namespaces(await opened(store), request)
+
+    assert await found() == sorted(paths)
+    assert await found("a") == [("a", "b"), ("a", "b", "c"), ("a", "x", "c")]
+    assert await found("a", None, "c") == [("a", "b", "c"), ("a", "x", "c")]
+    assert await found(None) == sorted(paths)
+    assert await found(suffix=["c"]) == [("a", "b", "c"), ("a", "x", "c"), ("ab", "c")]
+    assert await found(suffix=["b", None]) == [("a", "b", "c")]
+    assert await found("a", suffix=["x", "c"]) == [("a", "x", "c")]
+    assert await found(max_depth=1) == [("a",), ("ab",), ("z",)]
+    assert await found(limit=2, offset=1) == [("a", "b", "c"), ("a", "x", "c")]
+    assert await found("a", "b", "c", "d") == []
+
+
+# Several vectors
+
+
+def both(*vectors: bytes) -> bytes:
+    return b"".join(vectors)
+
+
+async def similar(store: Store, along: bytes, k: int = 9, **how: Any) -> dict[str, float]:
+    request = SearchRequest(Selection(**how), along, [], k, by_vector)
+    found = await store.search(await opened(store), request)
+    return {one.id: score for one, score in found}
+
+
+@pytest.mark.parametrize("warm", [False, True])
+async def test_the_best_of_several_vectors_counts(store: Store, warm: bool) -> None:
+    if warm:  # the index is there, and follows each write
+        await put(store, record("0", vectors=vector(0, 0, 0, 1)))
+        await near(store, EAST)
+    await put(
+        store,
+        record("1", vectors=both(EAST, UP)),
+        record("2", vectors=NORTH),
+        record("3", vectors=both(NORTH, EAST, vector(1, 1, 0, 0))),
+    )
+    assert list(await similar(store, UP, 1)) == ["1"]
+    assert await similar(store, EAST, 2) == pytest.approx({"3": 1.0, "1": 1.0})
+    everything = await similar(store, NORTH)
+    assert everything == pytest.approx({"3": 1, "2": 1, "1": 0} | ({"0": 0} if warm else {}))
+    some = await similar(store, EAST, filter=parse({"@id": {"$in": ["1", "2"]}}))
+    assert some == pytest.approx({"1": 1, "2": 0})
+    assert (await get(store, "3")).vectors == both(NORTH, EAST, vector(1, 1, 0, 0))
+
+
+async def test_vectors_grow_shrink_and_go(store: Store) -> None:
+    await put(store, *[record(str(n), vectors=both(EAST, NORTH)) for n in range(3)])
+    await near(store, EAST)
+    await put(store, record("1", vectors=UP))  # fewer
+    assert await similar(store, EAST) == pytest.approx({"2": 1, "0": 1, "1": 0})
+    await put(store, record("1", vectors=both(UP, EAST, NORTH)))  # more, in the middle
+    assert await similar(store, EAST) == pytest.approx({"2": 1, "1": 1, "0": 1})
+    assert (await similar(store, UP))["1"] == pytest.approx(1)
+    await put(store, record("2", vectors=both(UP, UP, UP, UP)))  # more, at the end
+    assert await similar(store, EAST) == pytest.approx({"1": 1, "0": 1, "2": 0})
+    await put(store, record("0", vectors=b"", index_texts=[]))  # none
+    assert set(await similar(store, EAST)) == {"1", "2"}
+    assert (await get(store, "0")).vectors is None
+    await write(store, deleting(selecting(ids=["1"])))
+    assert set(await similar(store, EAST)) == {"2"}
+    await put(store, record("0", vectors=both(NORTH, EAST)))
+    assert await similar(store, EAST) == pytest.approx({"0": 1, "2": 0})
+
+
+METRICS: list[Metric] = ["cosine", "dot", "euclidean"]
+
+
+def compared(metric: Metric, query: list[float], point: list[float]) -> float:
+    a, b = np.array(query), np.array(point)
+    match metric:
+        case "cosine":
+            return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+        case "dot":
+            return float(a @ b)
+    return float(1 / (1 + np.linalg.norm(a - b)))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+async def test_several_vectors_under_random_writes_score_as_a_plain_model(
+    store: Store, metric: Metric
+) -> None:
+    """Against a dictionary of lists, with filters, expiry of the index and every size."""
+    chance = random.Random(7)
+    embedding = replace(EMBEDDING, metric=metric)
+    model: dict[str, list[list[float]]] = {}
+    for step in range(120):
+        name = f"r{chance.randrange(12)}"
+        if chance.random() < 0.2:
+            await write(store, deleting(selecting(ids=[name])))
+            model.pop(name, None)
+        else:
+            points = [[chance.uniform(-1, 1) for _ in range(4)] for _ in range(chance.randrange(4))]
+            packed = both(*[vector(*point) for point in points])
+            group = {"even": int(name[1:]) % 2 == 0}
+            one = record(name, vectors=packed, metadata=group)
+            await put(store, one, embedding=embedding)
+            model[name] = points
+        if step % 5:
+            continue
+        query = [chance.uniform(-1, 1) for _ in range(4)]
+        for filters in (None, {"even": True}):
+            expected = {
+                name: max(compared(metric, query, point) for point in points)
+                for name, points in model.items()
+                if points and (filters is None or int(name[1:]) % 2 == 0)
+            }
+            chosen = None if filters is None else parse(filters)
+            found = await similar(store, vector(*query), 99, filter=chosen)
+            assert found == pytest.approx(expected, abs=1e-5)
+            ranked = sorted(found.values(), reverse=True)
+            assert list(found.values()) == ranked
+
+
+# What a record is found by
+
+
+async def test_texts_of_choice_stand_for_the_content(store: Store) -> None:
+    await put(
+        store,
+        record("1", "hidden", index_texts=["apple pie", "sailing boat"], vectors=both(EAST, UP)),
+        record("2", "apple"),
+        record("3", "hidden apple", index_texts=[], vectors=b""),
+    )
+    assert set(await saying(store, "apple")) == {"1", "2"}
+    assert await saying(store, "boats") == ["1"]
+    assert await saying(store, "hidden") == []
+    assert set(await near(store, EAST)) == {"1", "2"}
+    assert await ids(store) == ["1", "2", "3"]
+    assert (await get(store, "1")).index_texts == ["apple pie", "sailing boat"]
+    await put(store, record("1", "hidden"), record("2", "apple", index_texts=[], vectors=b""))
+    assert await saying(store, "hidden") == ["1"]
+    assert await saying(store, "apple") == []
+
+
+async def test_a_payload_comes_back_as_it_was_given(store: Store) -> None:
+    payloads: list[Any] = [{"a": [1, 1.0, True, None, "é\n"]}, [], {}, "text", 0, False, 1e300]
+    await put(store, *[record(str(n), payload=one) for n, one in enumerate(payloads)])
+    found = [(await get(store, str(n))).payload for n in range(len(payloads))]
+    assert repr(found) == repr(payloads)
+    await write(store, changing("0", payload={"b": 2}))
+    await write(store, changing("1", payload=None))
+    assert (await get(store, "0")).payload == {"b": 2}
+    assert (await get(store, "1")).payload is None
+    assert await ids(store, selecting({"a": {"$exists": True}})) == []
+
+
+# Time to live
+
+
+async def test_a_refresh_starts_the_time_to_live_anew(store: Store, clock: Clock) -> None:
+    start = clock.now
+    await put(
+        store,
+        record("sliding", ttl=10, expires_at=start + 10),
+        record("fixed", expires_at=start + 10),
+        record("lasting"),
+        record("late", ttl=5, expires_at=start + 5),
+    )
+    await near(store, EAST)
+    clock.advance(6)
+    names = ["sliding", "fixed", "lasting", "late", "unknown"]
+    before = await store.version(TENANT, NOTES)
+    assert await write(store, Refresh(TENANT, NOTES, names, clock.now)) == 1
+    assert await store.version(TENANT, NOTES) > before
+    refreshed = await get(store, "sliding")
+    assert (refreshed.expires_at, refreshed.ttl) == (start + 16, 10)
+    assert (refreshed.updated_at, (await get(store, "fixed")).expires_at) == (start, start + 10)
+    clock.advance(9)
+    assert await ids(store) == ["sliding", "lasting"]
+    assert set(await near(store, EAST)) == {"sliding", "lasting"}
+    clock.advance(1)
+    assert await ids(store) == ["lasting"]
+    assert await near(store, EAST) == ["lasting"]
+    assert await write(store, Refresh(TENANT, NOTES, names, clock.now)) == 0
+    assert await write(store, Refresh(TENANT, "nowhere", names, clock.now)) == 0
+
+
+# Archive
+
+
+async def test_archived_records_are_kept_found_and_told_apart(store: Store, clock: Clock) -> None:
+    await put(store, record("1", "word", user_id="u"), record("2", "word", archived=True))
+    await put(store, record("3", "word", user_id="u"))
+    moment = clock.advance(SECOND)
+
+    def archiving(selection: Selection, archived: bool = True) -> Archive:
+        return Archive(TENANT, NOTES, selection, archived)
+
+    changed = await write(store, archiving(selecting(user_id="u")))
+    assert [(one.id, one.archived, one.updated_at) for one in changed] == [
+        ("1", True, moment),
+        ("3", True, moment),
+    ]
+    assert await write(store, archiving(selecting(user_id="u"))) == []
+    assert await ids(store, selecting({"@archived": True})) == ["1", "2", "3"]
+    assert set(await saying(store, "word")) == {"1", "2", "3"}
+    back = await write(store, archiving(selecting({"@content": "word"}, ids=["2", "3"]), False))
+    assert [one.id for one in back] == ["2", "3"]
+    assert await ids(store, selecting({"@archived": False})) == ["2", "3"]
+    assert await write(store, Archive(TENANT, "nowhere", Selection(), True)) == []
+
+
+async def test_a_deletion_answers_what_it_deleted_where_asked(store: Store) -> None:
+    await put(store, record("b", "one"), record("a", "two", payload=[1]), record("c"))
+    going = Delete(TENANT, NOTES, selecting({"@content": {"$ne": ""}}), returning=True)
+    gone = await write(store, going)
+    assert [(one.id, one.content, one.payload) for one in gone.records] == [
+        ("b", "one", None),
+        ("a", "two", [1]),
+    ]
+    assert gone.count == 2
+    assert await ids(store) == ["c"]
+    assert await write(store, replace(going, collection="nowhere")) == Deleted(0, [])
+
+
+async def test_a_put_replaces_what_it_selects_in_one_step(store: Store) -> None:
+    await put(store, record("1", session_id="s"), record("2", session_id="s"), record("3"))
+    whole = putting(record("2", session_id="s"), record("4", session_id="s"))
+    outcome = await write(store, replace(whole, replacing=selecting(session_id="s")))
+    assert [(one.record.id, one.created) for one in outcome] == [("2", True), ("4", True)]
+    assert await ids(store) == ["3", "2", "4"]
+    refused = replace(
+        putting(record("5", vectors=vector(1, 2)), embedding=replace(EMBEDDING, dimension=2)),
+        replacing=selecting(session_id="s"),
+    )
+    (error,) = await store.write([refused])
+    assert isinstance(error, DimensionMismatch)
+    assert await ids(store) == ["3", "2", "4"]
+
+
+# Sessions
+
+
+async def test_sessions_are_listed_by_id_with_their_counts(store: Store, clock: Clock) -> None:
+    start = clock.now
+    await put(store, record("1", "x", session_id="b"), record("2", "x", session_id="a"))
+    clock.advance(SECOND)
+    await put(
+        store,
+        record("3", "y", session_id="b", user_id="u", namespace=("n",)),
+        record("4", "x", session_id="c", expires_at=clock.now + 1),
+        record("5"),
+    )
+    clock.advance(1)
+
+    async def sessions(selection: Selection, after: str | None = None, n: int = 9) -> list[Any]:
+        collection = await opened(store)
+        found = await store.sessions(collection, selection, after=after, limit=n)
+        return [(one.id, one.count, one.first_at, one.last_at) for one in found]
+
+    a, b = ("a", 1, start, start), ("b", 2, start, start + SECOND)
+    assert await sessions(Selection()) == [a, b]
+    assert await sessions(Selection(), n=1) == [a]
+    assert await sessions(Selection(), after="a") == [b]
+    late = ("b", 1, start + SECOND, start + SECOND)
+    assert await sessions(selecting(user_id="u")) == [late]
+    assert await sessions(selecting({"@content": "y"})) == [late]
+    assert await sessions(Selection(Scope(namespace=("n",)))) == [late]
+
+
+async def test_seq_is_what_records_are_told_apart_by(store: Store) -> None:
+    first, second = await put(store, record("a"), record("b"))
+    assert first.record.seq < second.record.seq == (await get(store, "b")).seq
+    (again,) = await put(store, record("a", "new"))
+    assert again.record.seq == first.record.seq
+    assert await ids(store, selecting({"@seq": {"$gt": first.record.seq}})) == ["b"]
+
+
 # Words
 
 
@@ -1364,7 +1721,7 @@ async def filled(url: str) -> str:
     ]
     await put(store, *records)
     await write(store, deleting(selecting({"n": {"$between": [50, 59]}})))
-    await write(store, changing("r7", vectors=UP, content="changed"))
+    await write(store, changing("r7", UP, content="changed"))
     await put(store, record("x", vectors=vector(3, 4)), collection="two", embedding=TWO)
     await put(store, record("x"), tenant="another", collection="gone")
     await write(store, DropCollection("another", "gone"))
@@ -1651,6 +2008,70 @@ async def test_what_is_no_database_is_refused_and_left_as_it_is(diary: Path) -> 
     folder.mkdir()
     await refusal(folder)
     await refusal(diary / "below.db")
+
+
+FIRST_SCHEMA = """
+CREATE TABLE collection (
+    cid INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, name TEXT NOT NULL,
+    embedder TEXT NOT NULL, model TEXT, dimension INTEGER NOT NULL, metric TEXT NOT NULL,
+    created_at INTEGER NOT NULL, UNIQUE (tenant, name)
+) STRICT;
+CREATE TABLE memory (
+    rid INTEGER PRIMARY KEY AUTOINCREMENT, cid INTEGER NOT NULL, id TEXT NOT NULL,
+    content TEXT NOT NULL, metadata TEXT NOT NULL, user_id TEXT, agent_id TEXT, session_id TEXT,
+    type TEXT, importance REAL, event_at INTEGER, expires_at INTEGER,
+    created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, UNIQUE (cid, id)
+) STRICT;
+CREATE TABLE vector (rid INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
+CREATE TABLE tag (
+    cid INTEGER NOT NULL, path TEXT NOT NULL, kind INTEGER NOT NULL, value ANY NOT NULL,
+    rid INTEGER NOT NULL, full TEXT NOT NULL, PRIMARY KEY (cid, path, kind, value, rid, full)
+) STRICT, WITHOUT ROWID;
+CREATE VIRTUAL TABLE keyword_1 USING fts5(scope, text, content='', contentless_delete=1,
+    tokenize='porter unicode61');
+INSERT INTO collection VALUES (1, 'tenant', 'notes', 'client', NULL, 4, 'cosine', 1);
+INSERT INTO memory VALUES (7, 1, 'old', 'word', '{"a":1}', 'u', NULL, 's', 't', 0.5, 2, NULL, 3, 4);
+INSERT INTO tag VALUES (1, 'a', 2, 1, 7, '');
+INSERT INTO keyword_1 (rowid, scope, text) VALUES (7, '', 'word');
+"""
+"""What the first version of the schema left behind, in as far as a record needs it."""
+
+
+async def test_a_file_of_an_older_version_is_brought_up_to_date(file: Path) -> None:
+    connection = apsw.Connection(str(file))
+    connection.execute(FIRST_SCHEMA)
+    connection.execute("INSERT INTO vector VALUES (7, ?)", (EAST,))
+    connection.pragma("application_id", schema.APPLICATION_ID)
+    connection.pragma("user_version", 1)
+    connection.close()
+    for _ in range(2):  # the second time there is nothing to do
+        store = await open_store(f"sqlite:///{file}", readers=1)
+        old = Record("old", "word", {"a": 1}, "u", None, "s", "t", 0.5, 2, None, 3, 4, vectors=EAST)
+        assert await get(store, "old") == old
+        assert await ids(store, selecting({"a": 1, "@archived": False})) == ["old"]
+        assert await saying(store, "word") == await near(store, EAST) == ["old"]
+        await put(store, placed("new", "a", "b", ttl=5, payload=[1], vectors=NORTH))
+        assert await ids(store, Selection(Scope(namespace=("a",)))) == ["new"]
+        await write(store, deleting(selecting(ids=["new"])))
+        await store.close()
+    assert schema_of(file) == schema_of(await made_anew(file.with_name("new.db")))
+
+
+async def made_anew(file: Path) -> Path:
+    store = await open_store(f"sqlite:///{file}", readers=1)
+    await put(store, record("a"))
+    await store.close()
+    return file
+
+
+def schema_of(file: Path) -> Any:
+    """Every table's columns, as SQLite sees them."""
+    connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
+    tables = ("collection", "memory", "vector", "tag")
+    found = [connection.execute(f"PRAGMA table_xinfo({table})").fetchall() for table in tables]
+    version = connection.pragma("user_version")
+    connection.close()
+    return found, version
 
 
 async def test_a_file_of_a_newer_version_is_refused_and_left_as_it_is(file: Path) -> None:

@@ -21,6 +21,7 @@ from agentmem_server import times
 from agentmem_server.storage import (
     Collection,
     Delete,
+    Deleted,
     DropCollection,
     Embedding,
     ListRequest,
@@ -285,6 +286,7 @@ class Pool:
             expires_at=st.none() | st.sampled_from(LATER).map(times.to_microseconds),
             created_at=moments,
             updated_at=moments,
+            archived=st.booleans(),
             vectors=st.just(ANYWHERE),
         )
 
@@ -360,6 +362,9 @@ def on_field(name: str, pool: Pool, records: list[Record]) -> st.SearchStrategy[
         return conditions(name, ON_VALUES + ON_ALL, values, pool.texts)
     if name == "@importance":
         return conditions(name, ON_VALUES + ON_ALL, st.none() | pool.numbers, pool.texts)
+    if name == "@archived":
+        unordered = ["$eq", "$ne", "$in", "$nin", *ON_ALL]
+        return conditions(name, unordered, st.none() | st.booleans(), pool.texts)
     known = [getattr(one, name[1:]) for one in records]
     strings = st.none() | pool.texts | st.sampled_from([x for x in known if x is not None] or [""])
     return conditions(name, ON_VALUES + ON_STRINGS + ON_ALL, strings, pool.texts)
@@ -383,7 +388,7 @@ def on_path(pool: Pool, records: list[Record]) -> st.SearchStrategy[Where]:
 
 
 def filters(pool: Pool, records: list[Record]) -> st.SearchStrategy[Node]:
-    fields = st.sampled_from([*STRING_FIELDS, *TIME_FIELDS, "@importance"])
+    fields = st.sampled_from([*STRING_FIELDS, *TIME_FIELDS, "@importance", "@archived"])
     leaves: st.SearchStrategy[Node] = on_path(pool, records) | fields.flatmap(
         lambda name: on_field(name, pool, records)
     )
@@ -743,7 +748,7 @@ async def test_names_and_values_are_never_sql(store: Store, attack: str) -> None
         assert [one.id for one, _ in found] == (["value"] if scope.user_id else [])
 
     going = Selection(filter=parse({"@content": {"$eq": attack}}))
-    assert await store.write([Delete("tenant", "notes", going)]) == [1]
+    assert await store.write([Delete("tenant", "notes", going)]) == [Deleted(1)]
     assert await admitted(store, collection, {"@id": {"$exists": True}}) == {"name", "other"}
 
 
@@ -847,7 +852,7 @@ async def test_all_limits_may_be_reached_at_once(
     selection = Selection(Scope(), parse(raw), ids)
     page = await store.page(collection, ListRequest(selection, "created_at", "asc", 9))
     assert [one.id for one in page.records] == ["r0"]
-    assert await store.write([Delete("tenant", "notes", selection)]) == [1]
+    assert await store.write([Delete("tenant", "notes", selection)]) == [Deleted(1)]
     got = await store.get(collection, ids)
     assert [one.id for one in got] == ["r1"]
 

@@ -361,8 +361,8 @@ class Engine:
         if collection.embedding.embedder == "client":
             if after.texts != before.texts:
                 raise EmbedderMismatch(
-                    "what it is found by changes, and this collection's vectors come from the "
-                    "caller: give the embedding of the new text with it"
+                    "the text changes, and this collection's vectors come from the caller: give "
+                    "the embedding of the new text with it"
                 )
             return write()
         if after.dense_texts == before.dense_texts:

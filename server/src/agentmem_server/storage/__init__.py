@@ -111,7 +111,7 @@ class Record:
     ttl: int | None = None
     archived: bool = False
     index_texts: list[str] | None = None
-    seq: int = 0
+    seq: int = field(default=0, compare=False)
     vectors: bytes | None = None
 
     @property
