@@ -193,6 +193,31 @@ async def requests(api: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
     await send(e.DELETE_MEMORY, query={"nope": "1"})
     await send(e.DELETE_MEMORIES, {"filters": {"a": 1}, "ids": ["full"], "user_id": "u"})
     await send(e.DELETE_MEMORIES, {})
+    await send(e.DELETE_MEMORIES, {"ids": ["full"], "include_memories": True})
+    placed = {"content": "x", "namespace": ["a", "b"], "payload": {"n": [1]}, "ttl": 60}
+    placed |= {"index_texts": ["y", "z"], "archived": True, "session_id": "s", "id": "placed"}
+    await send(e.ADD_MEMORY, placed)
+    pair = {"content": "", "collection": "vectors", "embeddings": [[1.0, 2.0], [0.5, 1.0]]}
+    await send(e.ADD_MEMORY, pair)
+    await send(e.ADD_MEMORY, {**placed, "expires_at": "2100-01-01T00:00:00Z"})
+    replacing = {"replacing": {"user_id": "u"}}
+    await send(e.ADD_MEMORIES, {"memories": [placed], "atomic": True, **replacing})
+    await send(e.ADD_MEMORIES, {"memories": [placed], **replacing})
+    place = {"namespace": '["a"]', "refresh_ttl": "true"}
+    await send(e.LIST_MEMORIES, query={**place, "include_embeddings": "true"})
+    await send(e.LIST_MEMORIES, query={"namespace": "a"})
+    await send(e.SEARCH_MEMORIES, {"query": "y", "namespace": ["a"], "refresh_ttl": True})
+    in_vectors = {"embedding": [0.5, 0.5], "include_embeddings": True, "limit": 1}
+    await send(e.SEARCH_MEMORIES, {"collection": "vectors", **in_vectors})
+    await send(e.GET_MEMORY, segment="placed", query={"refresh_ttl": "true"})
+    await send(e.ARCHIVE_MEMORIES, {"namespace": ["a"], "archived": False})
+    await send(e.ARCHIVE_MEMORIES, {})
+    await send(e.LIST_SESSIONS)
+    await send(e.LIST_SESSIONS, query={"limit": "1", "after": "a", "filters": "{}"})
+    await send(e.LIST_SESSIONS, query={"limit": "0"})
+    await send(e.LIST_NAMESPACES)
+    await send(e.LIST_NAMESPACES, query={"prefix": '["*"]', "suffix": '["b"]', "max_depth": "1"})
+    await send(e.LIST_NAMESPACES, query={"prefix": "[]"})
     await send(e.DELETE_COLLECTION, segment="vectors")
     for row in (e.HEALTH, e.LIVE, e.READY):
         await send(row)
@@ -226,6 +251,13 @@ async def test_what_is_documented_to_be_taken_is_taken_and_the_rest_is_not(
         (e.SEARCH_MEMORIES, {"query": "a", "mmr": {"fetch_k": 5}, "filters": {"a": 1}}),
         (e.GET_MEMORIES, {"ids": ["a"]}),
         (e.DELETE_MEMORIES, {"ids": ["a"], "everything": False}),
+        (e.DELETE_MEMORIES, {"ids": ["a"], "namespace": ["n"], "include_memories": True}),
+        (e.ARCHIVE_MEMORIES, {"ids": ["a"], "archived": False}),
+        (e.ADD_MEMORY, {"content": "a", "namespace": ["n"], "payload": [1], "ttl": 5}),
+        (e.ADD_MEMORY, {"content": "a", "index_texts": ["b"], "archived": True}),
+        (e.ADD_MEMORY, {"content": "a", "embeddings": [[1.0], [2.0]], "collection": "v"}),
+        (e.ADD_MEMORIES, {"memories": [], "atomic": True, "replacing": {"ids": ["none"]}}),
+        (e.UPDATE_MEMORY, {"payload": {"a": 1}, "ttl": 60, "index_texts": ["a"]}),
         (e.UPDATE_MEMORY, {"type": None, "metadata": {}}),
         (e.PUT_COLLECTION, {"embedder": "server", "dimension": None, "metric": "cosine"}),
     ]
@@ -259,6 +291,8 @@ async def test_the_documented_parameters_are_those_that_are_taken(
 ) -> None:
     values = {"limit": "3", "offset": "1", "filters": '{"a": 1}', "order": "asc"}
     values |= {"order_by": "seq", "include_embeddings": "true", "include_total": "true"}
+    values |= {"refresh_ttl": "true", "max_depth": "2"}
+    values |= dict.fromkeys(("namespace", "prefix", "suffix"), '["n", "*"]')
     await api.post(e.ADD_MEMORY.path, json={"content": "a", "id": "x", "collection": "c"})
     for path, method, operation in operations(document):
         parameters = [one for one in operation["parameters"] if one["in"] == "query"]

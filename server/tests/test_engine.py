@@ -1189,3 +1189,191 @@ async def test_a_search_after_an_answer_sees_it_whatever_else_goes_on(
     assert checked == 15 * 40 * 5
     assert store.searches < asked  # the caches did take part
     await engine.close()
+
+
+# What a memory is found by, where it is, and how long it lives
+
+
+async def test_texts_of_choice_are_embedded_in_place_of_the_content(
+    engine: Engine, embedder: FakeEmbedder
+) -> None:
+    texts = ["apples", "boats"]
+    added = memory("everything", id="a", index_texts=texts, event_at="2023-05-08T12:00:00Z")
+    await engine.add(TENANT, added)
+    dated = [f"[8 May 2023] {text}" for text in texts]
+    assert embedder.texts == dated
+    stored = await got(engine, "a")
+    assert (stored.content, stored.index_texts) == ("everything", texts)
+    vectors = [vector_of(text) for text in dated]
+    assert stored.embeddings is not None
+    np.testing.assert_allclose(stored.embeddings, vectors, rtol=1e-6)
+    assert stored.embedding == stored.embeddings[0]
+    for text in dated:
+        (hit,) = await search(engine, text, mode="dense")
+        assert hit.score == pytest.approx(1)
+    assert await found(engine, "everything", mode="sparse") == []
+    await update(engine, "a", content="something else")
+    assert embedder.texts == dated  # nothing new to embed, for the queries neither
+    await update(engine, "a", index_texts=["boats", "cars"])
+    assert embedder.texts[2:] == ["[8 May 2023] cars"]
+    await update(engine, "a", index_texts=None, event_at=None)
+    assert embedder.texts[3:] == ["something else"]
+    assert (await got(engine, "a")).embeddings is None
+    assert await found(engine, "something", mode="sparse") == ["a"]
+
+
+async def test_what_has_no_texts_is_listed_and_not_found(
+    engine: Engine, embedder: FakeEmbedder
+) -> None:
+    await engine.add(TENANT, memory("word", id="a", index_texts=[]))
+    await engine.add(TENANT, memory("word", id="b"))
+    assert embedder.texts == ["word"]
+    assert await listed(engine) == ["a", "b"]
+    for mode in ("dense", "sparse", "hybrid"):
+        assert await found(engine, "word", mode=mode) == ["b"]
+    await update(engine, "b", index_texts=[])
+    await update(engine, "a", index_texts=None)
+    assert await found(engine, "word") == ["a"]
+    assert (await got(engine, "b")).embedding is None
+
+
+async def test_several_vectors_of_the_callers(engine: Engine) -> None:
+    pair = [[1.0, 0.0], [0.0, 1.0]]
+    await engine.add(TENANT, memory("x", id="a", embeddings=pair))
+    await engine.add(TENANT, memory("y", id="b", embedding=[1.0, 1.0]))
+    await engine.add(TENANT, memory("z", id="c", index_texts=[]))  # may go without
+    with pytest.raises(EmbedderMismatch):
+        await engine.add(TENANT, memory("z", id="d"))
+    hits = await search(engine, embedding=[0.0, 2.0], include_embeddings=True)
+    assert {hit.id: hit.score for hit in hits} == pytest.approx({"a": 1, "b": 0.5**0.5})
+    assert (hits[0].embedding, hits[0].embeddings) == (pair[0], pair)
+    assert (hits[1].embedding, hits[1].embeddings) == ([1, 1], None)
+    with pytest.raises(EmbedderMismatch):
+        await update(engine, "c", index_texts=["new"])
+    await update(engine, "c", index_texts=["new"], embeddings=[[0.0, 1.0]])
+    await update(engine, "a", index_texts=[])
+    assert await found(engine, embedding=[0.0, 2.0]) == ["c", "b"]
+    with pytest.raises(DimensionMismatch):
+        await update(engine, "b", embeddings=[[1.0], [2.0]])
+
+
+async def test_one_text_of_several_that_fails_fails_its_memory_alone(engine: Engine) -> None:
+    results = await engine.add_many(
+        TENANT,
+        [
+            memory("x", id="a", index_texts=["good", "bad"]),
+            memory("y", id="b", index_texts=["good", "better"]),
+            memory("z", id="c", index_texts=["bad", "good"]),
+        ],
+    )
+    assert [one.status for one in results] == ["failed", "stored", "failed"]
+    assert await listed(engine) == ["b"]
+
+
+async def test_every_read_can_start_a_life_anew(engine: Engine, store: WatchedStore) -> None:
+    def lives(one: m.Memory) -> float:
+        assert one.expires_at is not None
+        return one.expires_at.timestamp()
+
+    first = await engine.add(TENANT, memory("x", id="a", ttl=3_600))
+    assert first.ttl == 3_600
+    assert lives(first) == pytest.approx(first.created_at.timestamp() + 3_600)
+    await engine.add(TENANT, memory("y", id="b", expires_at="2100-01-01T00:00:00Z"))
+    (seen,) = await search(engine, "x", limit=1)
+    assert lives(seen) == lives(first)  # without being asked to, nothing changes
+
+    fresh = m.GetQuery(refresh_ttl=True)
+    many = m.GetManyRequest(ids=["a", "b"], refresh_ttl=True)
+    latest = lives(first)
+    for _ in range(2):  # the second search is equal to the first, and yet refreshes
+        (hit,) = await search(engine, "x", limit=1, refresh_ttl=True)
+        page = await engine.page(TENANT, m.ListQuery(refresh_ttl=True))
+        reads = [hit, await engine.get(TENANT, "a", fresh), page.memories[0]]
+        reads += (await engine.get_many(TENANT, many))[:1]
+        times_ = [lives(one) for one in reads]
+        assert min(times_) > latest
+        latest = max(times_)
+    assert lives(await got(engine, "a")) == latest
+    assert str((await got(engine, "b")).expires_at) == "2100-01-01 00:00:00+00:00"
+    (now_seen,) = await search(engine, "x", limit=1)
+    assert lives(now_seen) == latest
+
+
+async def test_a_new_expiry_ends_the_sliding_and_a_new_ttl_begins_it(engine: Engine) -> None:
+    await engine.add(TENANT, memory("x", id="a", ttl=60))
+    fixed = await update(engine, "a", expires_at="2100-01-01T00:00:00Z")
+    assert (fixed.ttl, str(fixed.expires_at)) == (None, "2100-01-01 00:00:00+00:00")
+    sliding = await update(engine, "a", ttl=10)
+    assert (sliding.ttl, sliding.expires_at) == (10, sliding.updated_at + timedelta(seconds=10))
+    lasting = await update(engine, "a", ttl=None)
+    assert (lasting.ttl, lasting.expires_at) == (None, None)
+
+
+async def test_namespaces_are_listed_and_searched(engine: Engine) -> None:
+    for path in (["a", "b"], ["a", "c"], ["b"]):
+        await engine.add(TENANT, memory("x", id="/".join(path), namespace=path))
+    await engine.add("another", memory("x", namespace=["theirs"]))
+    query = m.NamespacesQuery(prefix=["a", "*"])
+    assert (await engine.namespaces(TENANT, query)).namespaces == [["a", "b"], ["a", "c"]]
+    assert (await engine.namespaces(TENANT, m.NamespacesQuery(collection="no"))).namespaces == []
+    assert set(await found(engine, "x", namespace=["a"])) == {"a/b", "a/c"}
+    assert await listed(engine, namespace=["a", "c"]) == ["a/c"]
+    assert await delete(engine, namespace=["a"]) == 2
+    assert await listed(engine) == ["b"]
+
+
+async def test_sessions_are_paged(engine: Engine) -> None:
+    for number in range(5):
+        await engine.add(TENANT, memory("x", session_id=f"s{number // 2}", user_id="u"))
+    first = await engine.sessions(TENANT, m.SessionsQuery(limit=2))
+    assert [(one.session_id, one.memories) for one in first.sessions] == [("s0", 2), ("s1", 2)]
+    assert first.next_after == "s1"
+    last = await engine.sessions(TENANT, m.SessionsQuery(limit=2, after="s1"))
+    assert [(one.session_id, one.memories) for one in last.sessions] == [("s2", 1)]
+    assert last.next_after is None
+    assert (await engine.sessions(TENANT, m.SessionsQuery(user_id="v"))).sessions == []
+    assert (await engine.sessions("another", m.SessionsQuery())).sessions == []
+    assert (await engine.sessions(TENANT, m.SessionsQuery(collection="no"))).sessions == []
+
+
+async def test_an_atomic_batch_may_replace(engine: Engine) -> None:
+    await engine.add(TENANT, memory("old", id="1", session_id="s"))
+    await engine.add(TENANT, memory("kept", id="2", session_id="t"))
+    replacing = m.Criteria(session_id="s")
+    await engine.add_all(TENANT, [memory("new", id="3", session_id="s")], replacing)
+    assert await listed(engine) == ["2", "3"]
+    with pytest.raises(InternalError):
+        await engine.add_all(TENANT, [memory("bad", id="4")], m.Criteria(session_id="s"))
+    for wrong in (m.Criteria(), m.Criteria(everything=True, ids=["a"])):
+        with pytest.raises(InvalidRequest):
+            await engine.add_all(TENANT, [memory("x")], wrong)
+    with pytest.raises(InvalidRequest, match="one collection"):
+        await engine.add_all(TENANT, [memory("x", collection="c")], replacing)
+    assert await listed(engine) == ["2", "3"]
+    assert await engine.add_all(TENANT, [], replacing) == []
+    assert await listed(engine) == ["2"]
+    await engine.add_all(TENANT, [memory("x", id="5")], m.Criteria(everything=True))
+    assert await listed(engine) == ["5"]
+
+
+async def test_archiving_answers_what_changed(engine: Engine) -> None:
+    for name in "abc":
+        await engine.add(TENANT, memory("word", id=name, user_id="u"))
+    assert await found(engine, "word", filters={"@archived": True}) == []
+    changed = await engine.archive(TENANT, m.ArchiveRequest(ids=["b", "a"], user_id="u"))
+    assert [(one.id, one.archived) for one in changed] == [("a", True), ("b", True)]
+    assert set(await found(engine, "word", filters={"@archived": True})) == {"a", "b"}
+    with pytest.raises(InvalidRequest):
+        await engine.archive(TENANT, m.ArchiveRequest())
+    back = await engine.archive(TENANT, m.ArchiveRequest(everything=True, archived=False))
+    assert [one.id for one in back] == ["a", "b"]
+
+
+async def test_a_deletion_answers_the_memories_where_asked(engine: Engine) -> None:
+    await engine.add(TENANT, memory("x", id="a", payload={"n": 1}))
+    request = m.DeleteRequest(ids=["a", "b"], include_memories=True)
+    answer = await engine.delete_many(TENANT, request)
+    assert answer.memories is not None
+    assert [(one.id, one.payload) for one in answer.memories] == [("a", {"n": 1})]
+    assert (await engine.delete_many(TENANT, request)).memories == []
+    assert (await engine.delete_many(TENANT, m.DeleteRequest(ids=["a"]))).memories is None

@@ -11,15 +11,17 @@ from agentmem_client._batch import (
     Outgoing,
     batch_body,
     chunked,
+    criteria,
     patience,
+    prepare,
 )
 from agentmem_client.models import BatchAnswer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-def item(length: int, *, embedded: bool = True) -> Outgoing:
-    return Outgoing("x", b"x" * length, embedded)
+def item(length: int, *, texts: int = 0) -> Outgoing:
+    return Outgoing("x", b"x" * length, texts)
 
 
 def sizes(*lengths: int) -> list[int]:
@@ -33,13 +35,14 @@ def test_chunks_are_bounded_by_count() -> None:
 
 
 def test_what_the_server_has_to_embed_makes_smaller_chunks() -> None:
-    chunks = list(chunked(item(1, embedded=number % 2 == 0) for number in range(200)))
+    chunks = list(chunked(item(1, texts=number % 2) for number in range(200)))
     assert [len(chunk) for chunk in chunks] == [167, 33]  # 84 * 1 + 83 * 5 = 499
 
 
 def test_the_patience_grows_with_what_the_server_has_to_embed() -> None:
     assert patience([item(1)] * 9) == 0
-    assert patience([item(1), item(1, embedded=False)] * 100) == 100 * EMBED_SECONDS
+    assert patience([item(1, texts=3)]) == 3 * EMBED_SECONDS
+    assert patience([item(1), item(1, texts=1)] * 100) == 100 * EMBED_SECONDS
 
 
 def test_chunks_are_bounded_by_bytes() -> None:
@@ -54,10 +57,27 @@ def test_what_is_too_large_goes_alone() -> None:
 
 
 def test_a_body_is_json() -> None:
-    items = [Outgoing("1", b'{"content":"a"}', True), Outgoing("2", b'{"content":"b"}', True)]
+    items = [Outgoing("1", b'{"content":"a"}', 0), Outgoing("2", b'{"content":"b"}', 0)]
     memories = [{"content": "a"}, {"content": "b"}]
     assert json.loads(batch_body(items)) == {"memories": memories}
     assert json.loads(batch_body(items, atomic=True)) == {"memories": memories, "atomic": True}
+    replacing = criteria({"session_id": "s", "ids": iter("ab"), "user_id": None}, "c")
+    assert json.loads(batch_body([], atomic=True, replacing=replacing)) == {
+        "memories": [],
+        "atomic": True,
+        "replacing": {"session_id": "s", "ids": ["a", "b"], "collection": "c"},
+    }
+
+
+def test_an_item_is_as_much_work_as_the_server_has_texts_to_embed() -> None:
+    def texts(**fields: Any) -> int:
+        return prepare({"content": "x", **fields}, None).texts
+
+    assert texts() == 1
+    assert texts(index_texts=["a", "b", "c"]) == 3
+    assert texts(index_texts=[]) == 0
+    assert texts(embedding=[1.0]) == texts(embeddings=[[1.0], [2.0]]) == 0
+    assert texts(embedding=[1.0], index_texts=["a", "b"]) == 0
 
 
 def ids(body: bytes) -> list[str]:

@@ -325,11 +325,12 @@ class Engine:
             EmbedderMismatch: when the content changes and the collection's vectors come from the
                 caller, but no new one does; or the other way round.
         """
-        changes = records.to_changes(update, times.now())
+        now = times.now()
+        changes = records.to_changes(update, now)
         with self._in_flight:
             for _ in range(_UPDATE_ATTEMPTS):
                 write = await self._prepare_update(
-                    tenant, collection_name, memory_id, update, changes
+                    tenant, collection_name, memory_id, update, changes, now
                 )
                 after: Record | Literal["stale"] | None = await self._writes.submit(write)
                 if after is None:
@@ -345,6 +346,7 @@ class Engine:
         memory_id: str,
         update: m.MemoryUpdate,
         changes: records.Changes,
+        now: int,
     ) -> Update:
         """An update with the vectors that it calls for, if any."""
         collection = await self._store.collection(tenant, collection_name)
@@ -352,7 +354,7 @@ class Engine:
         if collection is None or not found:
             raise _no_memory(memory_id, collection_name)
         before, after = found[0], replace(found[0], **changes)
-        write = partial(Update, tenant, collection_name, memory_id, changes, times.now())
+        write = partial(Update, tenant, collection_name, memory_id, changes, now)
         given = records.given_vectors(update)
         if given is not None:
             return write(_client_embedding(update), given)

@@ -22,9 +22,9 @@ from .models import MAX_BATCH, AddResult, BatchAnswer, Criteria, ErrorBody, Memo
 CHUNK_WORK = 500
 """How much work goes into one request: enough for the server's batching, and progress to show."""
 EMBED_WORK = 5
-"""The work of a memory that the server has to embed; that of one with its vector is 1."""
+"""The work of a text that the server has to embed; that of a memory with its vectors is 1."""
 EMBED_SECONDS = 0.25
-"""The patience for one memory that the server has to embed: some 20 times what it should take."""
+"""The patience for one text that the server has to embed: some 20 times what it should take."""
 CHUNK_BYTES = 4_000_000
 """How large a request gets; one item that is larger goes alone."""
 LOST_CHUNKS = 3
@@ -42,8 +42,8 @@ class Outgoing:
 
     id: str
     body: bytes
-    embedded: bool
-    """Whether it brings its vectors along, or has none."""
+    texts: int
+    """How many texts the server has to embed for it; none where it brings its vectors along."""
 
 
 Entry: TypeAlias = Outgoing | AddResult
@@ -68,8 +68,9 @@ def prepare(item: Item, collection: str | None) -> Outgoing:
         InvalidRequest: with what is wrong.
     """
     memory = make(MemoryInput, _fields(item, collection))
-    vectors = memory.embedding is not None or memory.embeddings is not None
-    return Outgoing(memory.id, to_json(memory), vectors or memory.index_texts == [])
+    has_vectors = memory.embedding is not None or memory.embeddings is not None
+    texts = 1 if memory.index_texts is None else len(memory.index_texts)
+    return Outgoing(memory.id, to_json(memory), 0 if has_vectors else texts)
 
 
 def _fields(item: Item, collection: str | None) -> dict[str, object]:
@@ -156,7 +157,7 @@ def batch_body(
 
 def patience(outgoing: Iterable[Outgoing]) -> float:
     """The seconds that a batch request may take beyond the timeout of any other."""
-    return EMBED_SECONDS * sum(not item.embedded for item in outgoing)
+    return EMBED_SECONDS * sum(item.texts for item in outgoing)
 
 
 def chunked(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -166,7 +167,7 @@ def chunked(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     for entry in entries:
         cost, length = 1, 0
         if isinstance(entry, Outgoing):
-            cost, length = 1 if entry.embedded else EMBED_WORK, len(entry.body) + 1
+            cost, length = max(1, EMBED_WORK * entry.texts), len(entry.body) + 1
         if chunk and (work + cost > CHUNK_WORK or size + length > CHUNK_BYTES):
             yield chunk
             chunk, work, size = [], 0, 0

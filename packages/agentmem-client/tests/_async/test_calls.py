@@ -523,3 +523,259 @@ async def test_an_unhealthy_server_is_an_answer(
     health = await client.health()
     assert health.status == "unhealthy"
     assert (route.call_count, waits) == (1, [])
+
+
+async def test_add_sends_what_it_is_found_by_and_how_long_it_lives(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter, memory_json: MemoryJson
+) -> None:
+    route = respx_mock.post(f"{API}/memories").respond(
+        201, json=memory_json(namespace=["a", "b"], payload=[1], ttl=1.5, seq=7, archived=True)
+    )
+    memory = await client.add(
+        "text",
+        id="mine",
+        namespace=("a", "b"),
+        payload={"n": [None]},
+        ttl=90,
+        archived=True,
+        index_texts=("one", "two"),
+        embeddings=([1.0], [2.0]),
+    )
+    assert body(route) == {
+        "id": "mine",
+        "collection": "default",
+        "content": "text",
+        "namespace": ["a", "b"],
+        "payload": {"n": [None]},
+        "ttl": 90,
+        "archived": True,
+        "index_texts": ["one", "two"],
+        "embeddings": ["AACAPw==", "AAAAQA=="],
+    }
+    assert (memory.namespace, memory.payload, memory.ttl) == (["a", "b"], [1], 1.5)
+    assert (memory.seq, memory.archived) == (7, True)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"embedding": [1.0], "embeddings": [[1.0]]},
+        {"ttl": 1, "expires_at": "2027-01-01T00:00:00Z"},
+        {"ttl": 0},
+        {"ttl": float("nan")},
+        {"embeddings": [[1.0], [1.0, 2.0]]},
+        {"embeddings": []},
+        {"namespace": []},
+        {"namespace": "a"},
+        {"namespace": ["a", ""]},
+        {"namespace": ["a"] * 33},
+        {"payload": {"a": float("inf")}},
+        {"payload": object()},
+        {"index_texts": "text"},
+        {"index_texts": [5]},
+    ],
+)
+async def test_what_can_not_be_stored_is_refused_before_it_is_sent(
+    client: AsyncAgentMemClient, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidRequest):
+        await client.add("text", **fields)
+
+
+async def test_reads_ask_for_a_namespace_and_for_new_life(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter, memory_json: MemoryJson
+) -> None:
+    got = respx_mock.get(url__startswith=f"{API}/memories/m1").respond(json=memory_json())
+    listed = respx_mock.get(url__startswith=f"{API}/memories?").respond(json={"memories": []})
+    many = respx_mock.post(f"{API}/memories/get").respond(json={"memories": []})
+    found = respx_mock.post(f"{API}/memories/search").respond(json={"hits": []})
+    await client.get("m1", refresh_ttl=True)
+    await client.get_many(["m1"], refresh_ttl=True)
+    await client.search("x", namespace=("a", "b"), refresh_ttl=True)
+    await client.list(namespace=["a"], refresh_ttl=True)
+    assert query(got)["refresh_ttl"] == "true"
+    assert body(many)["refresh_ttl"] is True
+    assert (body(found)["namespace"], body(found)["refresh_ttl"]) == (["a", "b"], True)
+    assert (query(listed)["namespace"], query(listed)["refresh_ttl"]) == ('["a"]', "true")
+
+
+async def test_update_sends_the_new_fields(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter, memory_json: MemoryJson
+) -> None:
+    route = respx_mock.patch(url__startswith=f"{API}/memories/m1").respond(json=memory_json())
+    await client.update(
+        "m1", payload=None, ttl=None, archived=False, index_texts=("a",), embeddings=[[1.0]]
+    )
+    assert body(route) == {
+        "payload": None,
+        "ttl": None,
+        "archived": False,
+        "index_texts": ["a"],
+        "embeddings": ["AACAPw=="],
+    }
+
+
+async def test_an_atomic_batch_replaces(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter
+) -> None:
+    route = respx_mock.post(f"{API}/memories/batch").respond(
+        json={"results": [{"id": "m1", "status": "stored"}]}
+    )
+    await client.add_many(
+        [{"id": "m1", "content": "x"}],
+        collection="c",
+        atomic=True,
+        replacing={"session_id": "s", "filters": F("a") == 1},
+    )
+    assert body(route)["replacing"] == {
+        "collection": "c",
+        "session_id": "s",
+        "filters": {"a": {"$eq": 1}},
+    }
+    with pytest.raises(InvalidRequest, match="atomic"):
+        await client.add_many(["x"], replacing={"session_id": "s"})
+    with pytest.raises(InvalidRequest, match="sesion_id"):
+        await client.add_many(["x"], atomic=True, replacing={"sesion_id": "s"})
+    assert route.call_count == 1
+
+
+def pages(memory_json: MemoryJson, *names: str) -> list[httpx.Response]:
+    last = len(names) - 1
+    return [
+        httpx.Response(
+            200,
+            json={
+                "memories": [memory_json(id=name) for name in page],
+                "next_cursor": None if number == last else str(number),
+            },
+        )
+        for number, page in enumerate(names)
+    ]
+
+
+async def test_pop_deletes_what_it_read(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter, memory_json: MemoryJson
+) -> None:
+    read = respx_mock.get(url__startswith=f"{API}/memories").mock(
+        side_effect=pages(memory_json, "abc", "de")
+    )
+    gone = [memory_json(id="d"), memory_json(id="b")]  # another caller took c
+    route = respx_mock.post(f"{API}/memories/delete").respond(json={"deleted": 2, "memories": gone})
+    popped = await client.pop(3, offset=1, order="desc", session_id="s", filters={"a": 1})
+    assert [memory.id for memory in popped] == ["b", "d"]
+    assert body(route) == {
+        "ids": ["b", "c", "d"],
+        "collection": "default",
+        "include_memories": True,
+    }
+    assert query(read, 0)["session_id"] == "s"
+    assert query(read, 0)["order"] == "desc"
+
+
+async def test_pop_with_nothing_there_deletes_nothing(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter, memory_json: MemoryJson
+) -> None:
+    respx_mock.get(url__startswith=f"{API}/memories").mock(side_effect=pages(memory_json, ""))
+    assert await client.pop(5) == []
+
+
+async def test_a_repeated_pop_deletes_no_more_and_loses_nothing(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter, memory_json: MemoryJson
+) -> None:
+    respx_mock.get(url__startswith=f"{API}/memories").mock(side_effect=pages(memory_json, "ab"))
+    route = respx_mock.post(f"{API}/memories/delete").mock(
+        side_effect=[
+            httpx.ReadError("the answer was lost"),
+            httpx.Response(200, json={"deleted": 0, "memories": []}),
+        ]
+    )
+    assert [memory.id for memory in await client.pop(2)] == ["a", "b"]
+    assert body(route, 0) == body(route, 1)
+
+
+@pytest.mark.parametrize(("limit", "offset"), [(0, 0), (-1, 0), (10_001, 0), (1, -1)])
+async def test_a_window_that_can_not_be_is_refused(
+    client: AsyncAgentMemClient, limit: int, offset: int
+) -> None:
+    with pytest.raises(InvalidRequest, match="limit"):
+        await client.pop(limit, offset=offset)
+    with pytest.raises(InvalidRequest, match="limit"):
+        await client.archive(limit, offset=offset)
+
+
+async def test_archive_sets_aside_what_is_not(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter, memory_json: MemoryJson
+) -> None:
+    read = respx_mock.get(url__startswith=f"{API}/memories").mock(
+        side_effect=[*pages(memory_json, "ab"), *pages(memory_json, "c")]
+    )
+    route = respx_mock.post(f"{API}/memories/archive").mock(
+        side_effect=[
+            httpx.Response(200, json={"memories": [memory_json(id="b"), memory_json(id="a")]}),
+            httpx.Response(200, json={"memories": [memory_json(id="c")]}),
+        ]
+    )
+    found = await client.archive(2, filters={"a": 1}, user_id="u")
+    assert [memory.id for memory in found] == ["a", "b"]
+    assert body(route) == {"ids": ["a", "b"], "collection": "default", "archived": True}
+    filters = json.loads(query(read)["filters"])
+    assert filters == {"$and": [{"@archived": {"$eq": False}}, {"a": {"$eq": 1}}]}
+    await client.archive(archived=False)
+    assert body(route) == {"ids": ["c"], "collection": "default", "archived": False}
+    assert json.loads(query(read)["filters"]) == {"@archived": {"$eq": True}}
+
+
+async def test_count_is_the_total_of_a_listing(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter, memory_json: MemoryJson
+) -> None:
+    route = respx_mock.get(url__startswith=f"{API}/memories").respond(
+        json={"memories": [memory_json()], "total": 41}
+    )
+    assert await client.count(namespace=("a",), session_id="s", filters={"a": 1}) == 41
+    assert query(route)["limit"] == "1"
+    assert query(route)["namespace"] == '["a"]'
+
+
+async def test_sessions_goes_through_all_pages(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter
+) -> None:
+    def session(name: str) -> dict[str, Any]:
+        moment = "2026-01-31T09:30:00Z"
+        return {"session_id": name, "memories": 2, "first_at": moment, "last_at": moment}
+
+    route = respx_mock.get(url__startswith=f"{API}/sessions").mock(
+        side_effect=[
+            httpx.Response(200, json={"sessions": [session("a"), session("b")], "next_after": "b"}),
+            httpx.Response(200, json={"sessions": [session("c")]}),
+        ]
+    )
+    found = [one async for one in client.sessions(page_size=2, user_id="u", filters={"a": 1})]
+    assert [(one.session_id, one.memories) for one in found] == [("a", 2), ("b", 2), ("c", 2)]
+    assert "after" not in query(route, 0)
+    assert query(route, 1) == {
+        "limit": "2",
+        "after": "b",
+        "user_id": "u",
+        "filters": '{"a":{"$eq":1}}',
+        "collection": "default",
+    }
+
+
+async def test_namespaces_are_tuples(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter
+) -> None:
+    route = respx_mock.get(url__startswith=f"{API}/namespaces").respond(
+        json={"namespaces": [["a", "b"], ["c"]]}
+    )
+    assert await client.namespaces(prefix=("a", "*"), suffix=["é"], max_depth=2, limit=5) == [
+        ("a", "b"),
+        ("c",),
+    ]
+    assert query(route) == {
+        "prefix": '["a","*"]',
+        "suffix": '["\\u00e9"]',
+        "max_depth": "2",
+        "limit": "5",
+        "offset": "0",
+        "collection": "default",
+    }

@@ -489,7 +489,7 @@ class AsyncAgentMemClient:
                 order_by=order_by,
                 order=order,
                 include_embeddings=include_embeddings,
-                refresh_ttl=refresh_ttl or None,
+                refresh_ttl=refresh_ttl,
                 include_total=False,  # counting may cost more than the page
                 collection=collection,
             )
