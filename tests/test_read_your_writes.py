@@ -77,7 +77,7 @@ class Writer:
             else:
                 body = {"filters": {"key": identity}, **query}
                 answer = await self.client.post(f"{API}/delete", json=body)
-            assert answer.json() == {"deleted": 1}
+            assert answer.json()["deleted"] == 1
         assert answer.is_success, answer.text
         return identity, before
 
@@ -200,10 +200,10 @@ async def test_a_collection_made_anew_has_nothing_of_the_old_one(
             if step % 2:
                 emptied = {"collection": name, "everything": True}
                 answer = await client.post(f"{API}/delete", json=emptied)
-                assert answer.json() == {"deleted": 1}
+                assert answer.json()["deleted"] == 1
                 assert await found(embedding) == []
             answer = await client.delete(f"/api/v1/collections/{name}")
-            assert answer.json() == {"deleted": (step + 1) % 2}
+            assert answer.json()["deleted"] == (step + 1) % 2
 
     async with asyncio.TaskGroup() as group:
         for number in range(4):

@@ -383,7 +383,7 @@ class Engine:
         deleted: Deleted = await self._writes.submit(Delete(tenant, collection_name, selection))
         return deleted.count
 
-    async def delete_many(self, tenant: str, request: m.DeleteRequest) -> m.DeletedAnswer:
+    async def delete_many(self, tenant: str, request: m.DeleteRequest) -> m.DeletedMemories:
         """Delete the memories that meet every criterion given.
 
         Raises:
@@ -396,7 +396,7 @@ class Engine:
         memories = None
         if deleted.records is not None:
             memories = [records.to_memory(record, collection) for record in deleted.records]
-        return m.DeletedAnswer.model_construct(deleted=deleted.count, memories=memories)
+        return m.DeletedMemories.model_construct(deleted=deleted.count, memories=memories)
 
     async def archive(self, tenant: str, request: m.ArchiveRequest) -> list[m.Memory]:
         """Set the memories that meet every criterion aside, or take them back.

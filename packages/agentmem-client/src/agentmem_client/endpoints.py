@@ -77,7 +77,7 @@ GET_MEMORIES = Endpoint(
 )  # fmt: skip
 DELETE_MEMORIES = Endpoint(
     "delete_memories", "POST", f"{API}/memories/delete", "Delete memories by ids, filters or scope",
-    m.DeletedAnswer, body=m.DeleteRequest,
+    m.DeletedMemories, body=m.DeleteRequest,
 )  # fmt: skip
 ARCHIVE_MEMORIES = Endpoint(
     "archive_memories", "POST", f"{API}/memories/archive", "Set memories aside, or take them back",

@@ -439,8 +439,13 @@ class DeletedAnswer(Answer):
     """How many memories were deleted."""
 
     deleted: int
+
+
+class DeletedMemories(DeletedAnswer):
+    """How many memories were deleted, and which."""
+
     memories: list[Memory] | None = None
-    """These, in the order in which they were first stored, where that was asked for."""
+    """In the order in which they were first stored, where ``include_memories`` asked for it."""
 
 
 class ArchiveRequest(Criteria):
