@@ -36,6 +36,8 @@ class Fake:
     """The largest page it answers."""
     refuse: str | None = None
     """An error code to answer every batch with."""
+    metric: str | None = None
+    """That of every collection; None where there is none."""
 
     @property
     def bodies(self) -> list[Any]:
@@ -53,6 +55,10 @@ class Fake:
                 return self._delete(json.loads(request.content))
             case "POST", "/api/v1/memories/search":
                 return httpx.Response(200, json={"hits": self.hits})
+            case "POST", "/api/v1/memories/get":
+                return self._get(json.loads(request.content))
+            case "GET", path if path.startswith("/api/v1/collections/"):
+                return self._collection(path.rpartition("/")[2])
         raise AssertionError(f"unexpected: {request.method} {request.url}")
 
     @staticmethod
@@ -73,6 +79,23 @@ class Fake:
         self.records += [self.record(**memory) for memory in body["memories"]]
         results = [{"id": memory["id"], "status": "stored"} for memory in body["memories"]]
         return httpx.Response(200, json={"results": results})
+
+    def _get(self, body: dict[str, Any]) -> httpx.Response:
+        found = [
+            {name: value for name, value in one.items() if name != "embedding"}
+            for id_ in body["ids"]
+            for one in self.records
+            if (one["id"], one["collection"]) == (id_, body.get("collection", "default"))
+        ]
+        return httpx.Response(200, json={"memories": found})
+
+    def _collection(self, name: str) -> httpx.Response:
+        if self.metric is None:
+            error = {"code": "not_found", "message": "there is no such collection"}
+            return httpx.Response(404, json={"error": error})
+        settings = {"embedder": "client", "dimension": 2, "metric": self.metric}
+        counted = {"name": name, "memories": 0, "created_at": datetime.now(UTC).isoformat()}
+        return httpx.Response(200, json=settings | counted)
 
     def _list(self, query: dict[str, str]) -> httpx.Response:
         matching = self._matching({**query, "filters": json.loads(query.get("filters", "{}"))})

@@ -6,7 +6,14 @@ import sys
 import agentmem_langchain
 import pytest
 
-PUBLIC = {"AgentMemChatMessageHistory", "AgentMemMemory", "AgentMemRetriever", "MessageError"}
+PUBLIC = {
+    "AgentMemChatMessageHistory",
+    "AgentMemMemory",
+    "AgentMemRetriever",
+    "AgentMemVectorStore",
+    "DocumentsNotAdded",
+    "MessageError",
+}
 
 
 def test_the_public_surface() -> None:
