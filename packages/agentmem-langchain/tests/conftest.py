@@ -47,6 +47,9 @@ class Fake:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         match request.method, request.url.path:
+            case "POST", "/api/v1/memories":
+                self.records.append(self.record(**json.loads(request.content)))
+                return httpx.Response(201, json=self.records[-1])
             case "POST", "/api/v1/memories/batch":
                 return self._add(json.loads(request.content))
             case "GET", "/api/v1/memories":
@@ -116,6 +119,7 @@ class Fake:
             one
             for one in self.records
             if all(one[name] == value for name, value in fields.items())
+            and one["id"] in criteria.get("ids", [one["id"]])
             and _admits(criteria.get("filters", {}), one)
         ]
 
@@ -124,9 +128,11 @@ SCOPE = ("user_id", "agent_id", "session_id", "collection")
 
 
 def _admits(filters: dict[str, Any], one: dict[str, Any]) -> bool:
-    """Equality and $exists: what the history asks for."""
+    """Equality and $exists, and their combinations: what the history and the tools ask for."""
     if "$and" in filters:
         return all(_admits(part, one) for part in filters["$and"])
+    if "$not" in filters:
+        return not _admits(filters["$not"], one)
     for name, condition in filters.items():
         value = one.get(name[1:]) if name.startswith("@") else one["metadata"].get(name)
         operators = condition if isinstance(condition, dict) else {"$eq": condition}

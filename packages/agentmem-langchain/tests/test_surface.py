@@ -13,6 +13,7 @@ PUBLIC = {
     "AgentMemVectorStore",
     "DocumentsNotAdded",
     "MessageError",
+    "get_memory_tools",
 }
 
 

@@ -17,6 +17,7 @@ from ._messages import MessageError
 from .errors import DocumentsNotAdded
 from .history import AgentMemChatMessageHistory
 from .retriever import AgentMemRetriever
+from .tools import get_memory_tools
 from .vectorstore import AgentMemVectorStore
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "AgentMemVectorStore",
     "DocumentsNotAdded",
     "MessageError",
+    "get_memory_tools",
 ]
 
 
