@@ -124,6 +124,9 @@ async def test_there_are_as_many_of_each(connection: dict[str, Any], fake: Fake,
     with pytest.raises(ValueError, match="as many ids as texts: 0 for 2"):
         await call(store, way, "add_texts", ["a", "b"], ids=[])
 
+    with pytest.raises(ValueError, match="put the one into a list"):
+        await call(store, way, "add_texts", "a text")
+
     class Short(Recorder):
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             return super().embed_documents(texts)[1:]

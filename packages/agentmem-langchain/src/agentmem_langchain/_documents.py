@@ -13,7 +13,7 @@ Scope: TypeAlias = Mapping[str, str | None]
 
 
 def to_items(
-    texts: Sequence[str],
+    texts: Iterable[str],
     metadatas: Sequence[dict[str, Any]] | None,
     ids: Sequence[str | None] | None,
     scope: Scope,
@@ -21,8 +21,12 @@ def to_items(
     """Texts as the items of a batch, with a new id for each that has none.
 
     Raises:
-        ValueError: there are more or fewer metadatas or ids than texts.
+        ValueError: there are more or fewer metadatas or ids than texts, or ``texts`` is one text,
+            whose characters nobody means.
     """
+    if isinstance(texts, str):
+        raise ValueError("texts must be several texts: put the one into a list")
+    texts = list(texts)
     _check_number("metadatas", metadatas, texts)
     _check_number("ids", ids, texts)
     return [

@@ -196,9 +196,10 @@ class AgentMemVectorStore(VectorStore):
 
         Raises:
             DocumentsNotAdded: some failed, with ids and reasons; all the others are stored.
-            ValueError: the numbers of texts, metadatas, ids or vectors differ; nothing was stored.
+            ValueError: ``texts`` is one text, or the numbers of texts, metadatas, ids or vectors
+                differ. Nothing was stored.
         """
-        items = to_items(list(texts), metadatas, ids, self._scope)
+        items = to_items(texts, metadatas, ids, self._scope)
         batches = text_batches(items, batch_size)
         if self._embedding is not None:
             vectors = [self._embedding.embed_documents(batch) for batch in batches]
@@ -214,7 +215,7 @@ class AgentMemVectorStore(VectorStore):
         batch_size: int | None = None,
     ) -> list[str]:
         """As `add_texts`."""
-        items = to_items(list(texts), metadatas, ids, self._scope)
+        items = to_items(texts, metadatas, ids, self._scope)
         batches = text_batches(items, batch_size)
         if self._embedding is not None:
             vectors = [await self._embedding.aembed_documents(batch) for batch in batches]
