@@ -385,6 +385,17 @@ async def test_relevance_follows_the_metric_of_the_collection(
     assert [score for _, score in near] == pytest.approx([one for one in expected if one >= 0.6])
 
 
+async def test_each_half_has_its_own_client(
+    connection: dict[str, Any], fake: Fake, way: Way
+) -> None:
+    fake.metric = "cosine"
+    fake.hits = [hit(fake, 0.5, id="a", content="a")]
+    own = "client" if way == "sync" else "async_client"
+    store = AgentMemVectorStore(**{own: connection[own]})  # there can be no other one
+    ((_, score),) = await call(store, way, "similarity_search_with_relevance_scores", "cat?")
+    assert score == 0.75
+
+
 async def test_relevance_may_be_the_callers(
     connection: dict[str, Any], fake: Fake, way: Way
 ) -> None:
