@@ -36,6 +36,8 @@ class Fake:
     """The largest page it answers."""
     refuse: str | None = None
     """An error code to answer every batch with."""
+    metric: str | None = None
+    """That of every collection; None where there is none."""
 
     @property
     def bodies(self) -> list[Any]:
@@ -45,6 +47,9 @@ class Fake:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         match request.method, request.url.path:
+            case "POST", "/api/v1/memories":
+                self.records.append(self.record(**json.loads(request.content)))
+                return httpx.Response(201, json=self.records[-1])
             case "POST", "/api/v1/memories/batch":
                 return self._add(json.loads(request.content))
             case "GET", "/api/v1/memories":
@@ -53,6 +58,10 @@ class Fake:
                 return self._delete(json.loads(request.content))
             case "POST", "/api/v1/memories/search":
                 return httpx.Response(200, json={"hits": self.hits})
+            case "POST", "/api/v1/memories/get":
+                return self._get(json.loads(request.content))
+            case "GET", path if path.startswith("/api/v1/collections/"):
+                return self._collection(path.rpartition("/")[2])
         raise AssertionError(f"unexpected: {request.method} {request.url}")
 
     @staticmethod
@@ -74,6 +83,23 @@ class Fake:
         results = [{"id": memory["id"], "status": "stored"} for memory in body["memories"]]
         return httpx.Response(200, json={"results": results})
 
+    def _get(self, body: dict[str, Any]) -> httpx.Response:
+        found = [
+            {name: value for name, value in one.items() if name != "embedding"}
+            for id_ in body["ids"]
+            for one in self.records
+            if (one["id"], one["collection"]) == (id_, body.get("collection", "default"))
+        ]
+        return httpx.Response(200, json={"memories": found})
+
+    def _collection(self, name: str) -> httpx.Response:
+        if self.metric is None:
+            error = {"code": "not_found", "message": "there is no such collection"}
+            return httpx.Response(404, json={"error": error})
+        settings = {"embedder": "client", "dimension": 2, "metric": self.metric}
+        counted = {"name": name, "memories": 0, "created_at": datetime.now(UTC).isoformat()}
+        return httpx.Response(200, json=settings | counted)
+
     def _list(self, query: dict[str, str]) -> httpx.Response:
         matching = self._matching({**query, "filters": json.loads(query.get("filters", "{}"))})
         start = int(query.get("cursor", 0))
@@ -93,6 +119,7 @@ class Fake:
             one
             for one in self.records
             if all(one[name] == value for name, value in fields.items())
+            and one["id"] in criteria.get("ids", [one["id"]])
             and _admits(criteria.get("filters", {}), one)
         ]
 
@@ -101,9 +128,11 @@ SCOPE = ("user_id", "agent_id", "session_id", "collection")
 
 
 def _admits(filters: dict[str, Any], one: dict[str, Any]) -> bool:
-    """Equality and $exists: what the history asks for."""
+    """Equality and $exists, and their combinations: what the history and the tools ask for."""
     if "$and" in filters:
         return all(_admits(part, one) for part in filters["$and"])
+    if "$not" in filters:
+        return not _admits(filters["$not"], one)
     for name, condition in filters.items():
         value = one.get(name[1:]) if name.startswith("@") else one["metadata"].get(name)
         operators = condition if isinstance(condition, dict) else {"$eq": condition}

@@ -6,7 +6,15 @@ import sys
 import agentmem_langchain
 import pytest
 
-PUBLIC = {"AgentMemChatMessageHistory", "AgentMemMemory", "AgentMemRetriever", "MessageError"}
+PUBLIC = {
+    "AgentMemChatMessageHistory",
+    "AgentMemMemory",
+    "AgentMemRetriever",
+    "AgentMemVectorStore",
+    "DocumentsNotAdded",
+    "MessageError",
+    "get_memory_tools",
+}
 
 
 def test_the_public_surface() -> None:

@@ -1,4 +1,4 @@
-"""LangChain on AgentMem: a chat history, a conversation memory and a retriever.
+"""LangChain on AgentMem: a chat history, a conversation memory, a retriever and more.
 
 ::
 
@@ -14,8 +14,11 @@ asked for; nothing else does.
 from typing import TYPE_CHECKING, Any
 
 from ._messages import MessageError
+from .errors import DocumentsNotAdded
 from .history import AgentMemChatMessageHistory
 from .retriever import AgentMemRetriever
+from .tools import get_memory_tools
+from .vectorstore import AgentMemVectorStore
 
 if TYPE_CHECKING:
     from .memory import AgentMemMemory
@@ -24,7 +27,10 @@ __all__ = [
     "AgentMemChatMessageHistory",
     "AgentMemMemory",
     "AgentMemRetriever",
+    "AgentMemVectorStore",
+    "DocumentsNotAdded",
     "MessageError",
+    "get_memory_tools",
 ]
 
 

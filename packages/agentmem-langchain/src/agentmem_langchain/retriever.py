@@ -2,16 +2,8 @@
 
 from typing import Any
 
-from agentmem_client import (
-    DEFAULT_COLLECTION,
-    AgentMemClient,
-    AsyncAgentMemClient,
-    ClientPair,
-    Filter,
-    Hit,
-)
+from agentmem_client import DEFAULT_COLLECTION, AgentMemClient, AsyncAgentMemClient, ClientPair
 from agentmem_client import Filters as FilterInput
-from agentmem_client.filters import parse
 from agentmem_client.models import Filters, Mode
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -21,8 +13,8 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
-_OPTIONS = frozenset({"mode", "alpha", "min_score"})
-"""What a single call may set, besides ``k`` and ``filter``."""
+from ._documents import scored
+from ._search import RANKING, given, joined
 
 
 class AgentMemRetriever(BaseRetriever):
@@ -103,7 +95,7 @@ class AgentMemRetriever(BaseRetriever):
             AgentMemError: what fails on the way; `InvalidFilter`, `InvalidRequest` and others.
         """
         request = self._request(k, filter, options)
-        return [_scored(hit) for hit in self._clients.sync.search(query, **request)]
+        return scored(self._clients.sync.search(query, **request))
 
     async def asearch_with_score(
         self,
@@ -115,8 +107,7 @@ class AgentMemRetriever(BaseRetriever):
     ) -> list[tuple[Document, float]]:
         """As `search_with_score`."""
         request = self._request(k, filter, options)
-        hits = await self._clients.for_running_loop().search(query, **request)
-        return [_scored(hit) for hit in hits]
+        return scored(await self._clients.for_running_loop().search(query, **request))
 
     def _get_relevant_documents(
         self,
@@ -127,8 +118,8 @@ class AgentMemRetriever(BaseRetriever):
         filter: FilterInput | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        scored = self.search_with_score(query, k=k, filter=filter, **kwargs)
-        return [document for document, _ in scored]
+        found = self.search_with_score(query, k=k, filter=filter, **kwargs)
+        return [document for document, _ in found]
 
     async def _aget_relevant_documents(
         self,
@@ -139,35 +130,20 @@ class AgentMemRetriever(BaseRetriever):
         filter: FilterInput | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        scored = await self.asearch_with_score(query, k=k, filter=filter, **kwargs)
-        return [document for document, _ in scored]
+        found = await self.asearch_with_score(query, k=k, filter=filter, **kwargs)
+        return [document for document, _ in found]
 
     def _request(
         self, k: int | None, extra_filter: FilterInput | None, options: dict[str, Any]
     ) -> dict[str, Any]:
-        if unknown := options.keys() - _OPTIONS:
-            known = ", ".join(sorted({"k", "filter", *_OPTIONS}))
-            raise TypeError(f"unknown option {sorted(unknown)[0]!r}: a call may set {known}")
-        own = {name: getattr(self, name) for name in _OPTIONS}
-        given = {name: value for name, value in options.items() if value is not None}
+        own = {name: getattr(self, name) for name in RANKING}
         return {
             "limit": self.k if k is None else k,
-            "filters": _joined(self.filter, extra_filter),
+            "filters": joined(self.filter, extra_filter),
             "collection": self.collection,
             "user_id": self.user_id,
             "agent_id": self.agent_id,
             "session_id": self.session_id,
             **own,
-            **given,
+            **given(options, RANKING, ("k", "filter")),
         }
-
-
-def _joined(own: Filter | None, extra: FilterInput | None) -> Filter | None:
-    further = None if extra is None else parse(extra)
-    if own is None or further is None:
-        return own if further is None else further
-    return own & further
-
-
-def _scored(hit: Hit) -> tuple[Document, float]:
-    return Document(page_content=hit.content, id=hit.id, metadata=hit.metadata), hit.score

@@ -1,0 +1,241 @@
+"""Tools with which a model remembers, searches and forgets."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeAlias
+
+from agentmem_client import (
+    DEFAULT_COLLECTION,
+    AgentMemClient,
+    AsyncAgentMemClient,
+    ClientPair,
+    Filter,
+    Filters,
+    Hit,
+)
+from agentmem_client.errors import shown
+from agentmem_client.filters import parse
+from agentmem_client.json_values import check_text
+from agentmem_client.models import Name
+from langchain_core.documents import Document
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+
+from ._documents import Scope, to_documents
+from ._messages import MESSAGES
+from ._search import joined
+
+_REMEMBER = """\
+Store something worth knowing in later conversations: a fact, a preference, a decision, an event. \
+Write one complete sentence that can be understood alone: with names instead of "he" or "it", and \
+dates instead of "yesterday". Don't store what search_memory finds already. Answers the id of the \
+new memory."""
+_SEARCH_MEMORY = """\
+Look for what was remembered in earlier conversations. Use it before you answer what may depend on \
+them. Answers the memories that fit best, best first, one JSON object a line with its id, its \
+content, and the day it was stored or happened; judge yourself whether they fit."""
+_FORGET = """\
+Delete one memory for good, by the id that search_memory or remember answered. Use it when a \
+memory is wrong or no longer true, or when you are asked to forget it. To correct one, remember \
+what is right and forget what was wrong."""
+
+
+_Words: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(check_text)]
+
+
+class _Arguments(BaseModel):
+    # What a model makes up beside them is told to it, not ignored: it may have meant a scope.
+    model_config = ConfigDict(extra="forbid")
+
+
+class _RememberArguments(_Arguments):
+    content: _Words = Field(
+        description="What to remember: one complete sentence that can be understood alone."
+    )
+
+
+class _SearchArguments(_Arguments):
+    query: _Words = Field(
+        description="What to look for: a question, or the words that such a memory would have."
+    )
+
+
+class _ForgetArguments(_Arguments):
+    memory_id: Name = Field(description="The id of the memory.")
+
+
+def get_memory_tools(
+    *,
+    user_id: str | None,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    filter: Filters | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    k: int = 5,
+    collection: str = DEFAULT_COLLECTION,
+    api_url: str | None = None,
+    api_key: str | SecretStr | None = None,
+    client: AgentMemClient | None = None,
+    async_client: AsyncAgentMemClient | None = None,
+) -> list[BaseTool]:
+    """The tools ``remember``, ``search_memory`` and ``forget``, for one scope.
+
+    ::
+
+        agent = create_agent(model, tools=get_memory_tools(user_id="ann"))
+
+    The scope and the filter are yours: no argument of a tool reaches beyond them. What a tool can't
+    find it can't forget either, and what it remembers is always a new memory, so that a model that
+    guesses an id harms nobody. The messages of a chat history stay out: a history is complete, and
+    a retriever searches it.
+
+    What the model can act on (an argument is missing, an id is unknown) is answered to it as a
+    tool message with the status ``error``. All else (no server, a wrong key, a collection whose
+    embedder is the caller) is raised in the loop that runs the tools, as an `AgentMemError`.
+
+    Args:
+        user_id: whose memories. None does not restrict: all users' memories can be found and
+            forgotten, which is right for an agent with one user alone.
+        agent_id: as ``user_id``.
+        session_id: as ``user_id``.
+        filter: what the tools may find and forget: a condition on the metadata or record fields.
+        metadata: stored with what is remembered; where there is a ``filter``, make it fit.
+        k: how many memories a search answers, at most.
+        collection: where the memories are; its embedder must be the server.
+        api_url: where the server is; from ``AGENTMEM_API_URL`` where left out.
+        api_key: from ``AGENTMEM_API_KEY`` where left out; shown in no repr.
+        client: a ready client instead of the two.
+        async_client: likewise, for the async half.
+
+    Returns:
+        Three tools. The message of ``search_memory`` has the documents found as its ``artifact``.
+
+    Raises:
+        AgentMemError: a connection setting can't be right, or `InvalidFilter` the filter.
+    """
+    memory = _Memory(
+        clients=ClientPair(api_url, api_key, client=client, async_client=async_client),
+        scope={"user_id": user_id, "agent_id": agent_id, "session_id": session_id},
+        admitted=joined(parse({"$not": MESSAGES}), filter),
+        metadata=None if metadata is None else dict(metadata),
+        k=k,
+        collection=collection,
+    )
+    return [
+        StructuredTool(
+            name="remember",
+            description=_REMEMBER,
+            args_schema=_RememberArguments,
+            func=memory.remember,
+            coroutine=memory.aremember,
+            handle_validation_error=_wrong_arguments,
+        ),
+        StructuredTool(
+            name="search_memory",
+            description=_SEARCH_MEMORY,
+            args_schema=_SearchArguments,
+            func=memory.search,
+            coroutine=memory.asearch,
+            response_format="content_and_artifact",
+            handle_validation_error=_wrong_arguments,
+        ),
+        StructuredTool(
+            name="forget",
+            description=_FORGET,
+            args_schema=_ForgetArguments,
+            func=memory.forget,
+            coroutine=memory.aforget,
+            handle_validation_error=_wrong_arguments,
+            handle_tool_error=True,
+        ),
+    ]
+
+
+class _Memory:
+    """What the tools do."""
+
+    def __init__(
+        self,
+        *,
+        clients: ClientPair,
+        scope: Scope,
+        admitted: Filter | None,
+        metadata: dict[str, Any] | None,
+        k: int,
+        collection: str,
+    ) -> None:
+        self._clients = clients
+        self._place: dict[str, Any] = {**scope, "collection": collection}
+        self._admitted = admitted
+        self._metadata = metadata
+        self._k = k
+
+    def remember(self, content: str) -> str:
+        stored = self._clients.sync.add(content, metadata=self._metadata, **self._place)
+        return _remembered(stored.id)
+
+    async def aremember(self, content: str) -> str:
+        client = self._clients.for_running_loop()
+        return _remembered((await client.add(content, metadata=self._metadata, **self._place)).id)
+
+    def search(self, query: str) -> tuple[str, list[Document]]:
+        return _answer(self._clients.sync.search(query, **self._searching()))
+
+    async def asearch(self, query: str) -> tuple[str, list[Document]]:
+        client = self._clients.for_running_loop()
+        return _answer(await client.search(query, **self._searching()))
+
+    def forget(self, memory_id: str) -> str:
+        return _forgot(memory_id, self._clients.sync.delete_all(**self._deleting(memory_id)))
+
+    async def aforget(self, memory_id: str) -> str:
+        client = self._clients.for_running_loop()
+        return _forgot(memory_id, await client.delete_all(**self._deleting(memory_id)))
+
+    def _searching(self) -> dict[str, Any]:
+        return {"limit": self._k, "filters": self._admitted, **self._place}
+
+    def _deleting(self, memory_id: str) -> dict[str, Any]:
+        # Not the deletion of one memory, which asks for no more than its id.
+        return {"ids": [memory_id], "filters": self._admitted, **self._place}
+
+
+def _remembered(memory_id: str) -> str:
+    return f"Remembered, with the id {memory_id}"
+
+
+def _answer(hits: Sequence[Hit]) -> tuple[str, list[Document]]:
+    # JSON, so that no content can look like another memory.
+    lines = [json.dumps(_shown(hit), ensure_ascii=False) for hit in hits]
+    return "\n".join(lines) or "There are no memories yet.", to_documents(hits)
+
+
+def _shown(hit: Hit) -> dict[str, str]:
+    happened = {} if hit.event_at is None else {"happened": hit.event_at.date().isoformat()}
+    stored = {"stored": hit.created_at.date().isoformat()}
+    return {"id": hit.id, "content": hit.content, **happened, **stored}
+
+
+def _forgot(memory_id: str, deleted: int) -> str:
+    if not deleted:
+        raise ToolException(
+            f"There is no memory with the id {shown(memory_id)}: search_memory answers the ids."
+        )
+    return f"Forgot the memory {memory_id}"
+
+
+def _wrong_arguments(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        raise error
+    problems = [
+        f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return f"Nothing was done, for the arguments are wrong. {'; '.join(problems)}"
