@@ -21,6 +21,7 @@ from agentmem_client.filters import (
     Path,
     RecordField,
     conditions,
+    joined,
     like_tokens,
     parse,
 )
@@ -418,3 +419,15 @@ def test_escaped_keys_read_back_the_same(keys: list[str]) -> None:
 def test_escaped_patterns_have_no_wildcards(literal: str) -> None:
     tokens = list(like_tokens(escape_like(literal)))
     assert tokens == [(False, character) for character in literal]
+
+
+def test_joined_admits_what_both_admit() -> None:
+    assert joined(None, None) is None
+    assert joined(None, {}) is None
+    own = F("a") == 1
+    assert joined(own, None) is own
+    assert joined(own, {}) is own
+    assert joined(None, {"b": 2}) == (F("b") == 2)
+    assert joined(own, {"b": 2, "c": 3}) == own & (F("b") == 2) & (F("c") == 3)
+    with pytest.raises(InvalidFilter):
+        joined(own, {"b": {"$no": 1}})

@@ -129,7 +129,7 @@ async def test_clear_leaves_all_that_is_not_a_message_of_this_session(
     history: AgentMemChatMessageHistory, fake: Fake, way: Way
 ) -> None:
     scope = {"session_id": "s1", "user_id": "ann", "agent_id": "guide"}
-    message = {"type": "message", "metadata": {"langchain_message": "{}"}}
+    message = {"type": "message", "metadata": {"format": "langchain"}}
     others = [
         fake.record(id="fact", content="Ann likes chess.", type="semantic", **scope),
         fake.record(id="foreign", content="not LangChain's", type="message", **scope),

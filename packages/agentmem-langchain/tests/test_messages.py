@@ -178,7 +178,7 @@ def test_the_content_reads_like_a_conversation(message: BaseMessage, text: str) 
 def test_the_role_stands_beside_the_message_for_filters() -> None:
     memory = to_memory(AIMessageChunk(content="Hello"))
     assert memory["type"] == "message"
-    assert memory["metadata"]["role"] == "ai"
+    assert memory["metadata"] == {"role": "ai", "format": "langchain"}
 
 
 class OwnMessage(BaseMessage):
@@ -216,18 +216,18 @@ def test_an_artifact_of_documents_comes_back_as_their_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    "metadata",
+    "payload",
     [
+        None,
         {},
-        {"langchain_message": None},
-        {"langchain_message": "{cut off"},
-        {"langchain_message": '{"type": "newer", "data": {}}'},
-        {"langchain_message": '{"type": "human", "data": {}}'},
-        {"langchain_message": "[]"},
+        "{cut off",
+        '{"type": "newer", "data": {}}',
+        '{"type": "human", "data": {}}',
+        "[]",
     ],
 )
-def test_what_is_no_message_is_named(metadata: dict[str, Any]) -> None:
-    memory = travelled(HumanMessage("x")).model_copy(update={"id": "m7", "metadata": metadata})
+def test_what_is_no_message_is_named(payload: Any) -> None:
+    memory = travelled(HumanMessage("x")).model_copy(update={"id": "m7", "payload": payload})
     with pytest.raises(MessageError, match="memory 'm7' holds no readable message"):
         from_memory(memory)
 

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from conftest import Fake, Way
 
 SCOPE = {"user_id": "ann", "agent_id": "guide", "session_id": "s1"}
-NO_MESSAGES = {
-    "$not": {"$and": [{"@type": {"$eq": "message"}}, {"langchain_message": {"$exists": True}}]}
-}
+NO_MESSAGES = {"$not": {"$and": [{"@type": {"$eq": "message"}}, {"format": {"$eq": "langchain"}}]}}
 PETS = {"topic": {"$eq": "pets"}}
 
 
@@ -114,7 +112,7 @@ async def test_forget(connection: dict[str, Any], fake: Fake, way: Way) -> None:
         fake.record(
             id="said",
             content="d",
-            metadata={"topic": "pets", "langchain_message": "{}"},
+            metadata={"topic": "pets", "format": "langchain"},
             type="message",
             **common,
         ),

@@ -37,7 +37,7 @@ from .errors import (
     Unavailable,
     error_class,
 )
-from .filters import Filter, parse
+from .filters import Filter
 from .models import MAX_IDS, ErrorAnswer, Memory, Name, Request
 
 __version__ = version("agentmem-client")
@@ -312,12 +312,6 @@ def backoff(attempt: int, retry_after: float | None) -> float:
     """
     longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(attempt - 1, 16))
     return (retry_after or 0.0) + random.uniform(0, longest)
-
-
-def joined(own: Filter, extra: Filters | None) -> Filter:
-    """Both conditions."""
-    further = None if extra is None else parse(extra)
-    return own if further is None else own & further
 
 
 def ids_of(memories: Iterable[Memory]) -> list[str]:

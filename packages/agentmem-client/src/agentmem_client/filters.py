@@ -306,6 +306,18 @@ def parse(raw: object) -> Filter | None:
     return parsed
 
 
+def joined(own: Filter | None, further: object) -> Filter | None:
+    """A filter that admits what both admit; None and ``{}`` restrict nothing.
+
+    Raises:
+        InvalidFilter: the further one, which is as `parse` takes it, can't be honoured.
+    """
+    other = None if further is None else parse(further)
+    if own is None or other is None:
+        return own if other is None else other
+    return own & other
+
+
 def conditions(node: Filter) -> Iterator[Condition]:
     """Every condition in a filter."""
     match node:

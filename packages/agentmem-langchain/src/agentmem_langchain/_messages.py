@@ -20,9 +20,11 @@ from langchain_core.messages import (
 MESSAGE_TYPE = "message"
 """The ``type`` of a memory that is a chat message."""
 ROLE_KEY = "role"
-PAYLOAD_KEY = "langchain_message"
+FORMAT_KEY = "format"
+FORMAT = "langchain"
+"""Whose messages these are: another framework's, in the same session, have another form."""
 
-MESSAGES = {"@type": MESSAGE_TYPE, PAYLOAD_KEY: {"$exists": True}}
+MESSAGES = {"@type": MESSAGE_TYPE, FORMAT_KEY: FORMAT}
 """The filter that admits what `to_memory` makes, and no other memory of a session."""
 
 _LABELS = {"human": "Human", "ai": "AI", "system": "System", "tool": "Tool", "function": "Function"}
@@ -42,12 +44,12 @@ class MessageError(AgentMemError, ValueError):
 
 
 def to_memory(message: BaseMessage) -> dict[str, Any]:
-    """A message as the arguments of a client's ``add`` (content, type, metadata).
+    """A message as the arguments of a client's ``add`` (content, type, metadata, payload).
 
     The content is the message as a person would read it, with the role, so that a search finds
-    it. The message itself stands in the metadata as JSON text: text, because an object would have
-    to fit the bounds of metadata (no NUL, no lone surrogate, a maximal depth), and one odd byte
-    in a tool's output must not cost a conversation its turn. ``role`` stands beside it for filters.
+    it. The message itself is the payload, as JSON text: text, because an object would have to fit
+    the bounds of JSON that is stored (no NUL, no lone surrogate, a maximal depth), and one odd byte
+    in a tool's output must not cost a conversation its turn. ``role`` is metadata, for filters.
 
     Raises:
         MessageError: when part of the message is not JSON, or LangChain could not read it back.
@@ -56,7 +58,8 @@ def to_memory(message: BaseMessage) -> dict[str, Any]:
     return {
         "content": _storable(readable(message)),
         "type": MESSAGE_TYPE,
-        "metadata": {ROLE_KEY: _storable(_role(message)), PAYLOAD_KEY: payload},
+        "metadata": {ROLE_KEY: _storable(_role(message)), FORMAT_KEY: FORMAT},
+        "payload": payload,
     }
 
 
@@ -76,7 +79,7 @@ def from_memory(memory: Memory) -> BaseMessage:
         MessageError: when it is not a message that this version of LangChain knows.
     """
     try:
-        return _load(memory.metadata[PAYLOAD_KEY])
+        return _load(memory.payload)
     except (KeyError, TypeError, ValueError) as error:
         raise MessageError(f"memory {memory.id!r} holds no readable message: {error}") from error
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from agentmem_client import Filter, Filters
-from agentmem_client.filters import parse
+from agentmem_client import Filters
+from agentmem_client.filters import joined
 from agentmem_client.models import Metric
 
 from ._documents import Scope
@@ -32,18 +32,6 @@ def given(
         possible = ", ".join(sorted({*known, *others}))
         raise TypeError(f"unknown option {sorted(unknown)[0]!r}: a call may set {possible}")
     return {name: value for name, value in options.items() if value is not None}
-
-
-def joined(own: Filter | None, extra: Filters | None) -> Filter | None:
-    """A filter that admits what both admit; None restricts nothing.
-
-    Raises:
-        InvalidFilter: the further one says something that can't be honoured.
-    """
-    further = None if extra is None else parse(extra)
-    if own is None or further is None:
-        return own if further is None else further
-    return own & further
 
 
 def similar_to(

@@ -4,6 +4,7 @@ from typing import Any
 
 from agentmem_client import DEFAULT_COLLECTION, AgentMemClient, AsyncAgentMemClient, ClientPair
 from agentmem_client import Filters as FilterInput
+from agentmem_client.filters import joined
 from agentmem_client.models import Filters, Mode
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -14,7 +15,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from ._documents import scored
-from ._search import RANKING, given, joined
+from ._search import RANKING, given
 
 
 class AgentMemRetriever(BaseRetriever):

@@ -14,7 +14,7 @@ from agentmem_client import (
     Hit,
 )
 from agentmem_client.errors import shown
-from agentmem_client.filters import parse
+from agentmem_client.filters import joined, parse
 from agentmem_client.json_values import check_text
 from agentmem_client.models import Name
 from langchain_core.documents import Document
@@ -30,7 +30,6 @@ from pydantic import (
 
 from ._documents import Scope, to_documents
 from ._messages import MESSAGES
-from ._search import joined
 
 _REMEMBER = """\
 Store something worth knowing in later conversations: a fact, a preference, a decision, an event. \

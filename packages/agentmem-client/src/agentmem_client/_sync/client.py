@@ -22,7 +22,6 @@ from .._base import (
     given_list,
     id_parts,
     ids_of,
-    joined,
     make,
     read_answer,
     transport_error,
@@ -50,7 +49,7 @@ from .._settings import (
 from .._unset import UNSET, Unset
 from ..endpoints import AnswerT, Endpoint
 from ..errors import AgentMemError, InvalidRequest
-from ..filters import F
+from ..filters import F, joined
 from ..ids import new_id
 from ..models import (
     DEFAULT_COLLECTION,
