@@ -197,7 +197,7 @@ async def test_an_upsert_keeps_created_at(engine: Engine) -> None:
 async def test_the_first_memory_makes_its_collection(engine: Engine) -> None:
     await engine.add(TENANT, memory(collection="text"))
     await engine.add(TENANT, memory(collection="vectors", embedding=[1.0, 2.0]))
-    text, vectors = await engine.collections(TENANT)
+    text, vectors = await engine.catalog.collections(TENANT)
     assert (text.name, text.embedder, text.model, text.dimension) == ("text", "server", "fake", 8)
     assert (vectors.name, vectors.embedder, vectors.model) == ("vectors", "client", None)
     assert (vectors.dimension, vectors.metric, vectors.memories) == (2, "cosine", 1)
@@ -215,7 +215,7 @@ async def test_texts_and_vectors_are_not_mixed(engine: Engine, embedder: FakeEmb
         await engine.add(TENANT, memory("new", collection="vectors", embedding=[1.0]))
     assert refused.value.details == {"expected": 2, "given": 1}
     assert embedder.texts == []
-    assert [one.memories for one in await engine.collections(TENANT)] == [1, 1]
+    assert [one.memories for one in await engine.catalog.collections(TENANT)] == [1, 1]
 
 
 async def test_two_that_make_a_collection_at_once_agree(engine: Engine) -> None:
@@ -232,7 +232,9 @@ async def test_two_that_make_a_collection_at_once_agree(engine: Engine) -> None:
 
 async def test_a_collection_is_made_as_wished(engine: Engine) -> None:
     async def make(name: str, **wish: Any) -> m.Collection:
-        return await engine.put_collection(TENANT, name, m.CollectionInput.model_validate(wish))
+        return await engine.catalog.put_collection(
+            TENANT, name, m.CollectionInput.model_validate(wish)
+        )
 
     plain = await make("plain")
     assert (plain.embedder, plain.model, plain.dimension) == ("server", "fake", DIMENSION)
@@ -247,16 +249,16 @@ async def test_a_collection_is_made_as_wished(engine: Engine) -> None:
     for wish in ({}, {"embedder": "client", "dimension": 4, "metric": "dot"}, {"metric": "dot"}):
         with pytest.raises(Conflict):
             await make("mine", **wish)
-    assert [one.name for one in await engine.collections(TENANT)] == ["mine", "plain"]
+    assert [one.name for one in await engine.catalog.collections(TENANT)] == ["mine", "plain"]
 
     await engine.add(TENANT, memory(collection="mine", embedding=[1.0, 2.0, 2.0]))
     (hit,) = await search(engine, embedding=[2.0, 2.0, 2.0], collection="mine")
     assert hit.score == pytest.approx(10)
-    assert (await engine.collection(TENANT, "mine")).memories == 1
-    assert await engine.drop_collection(TENANT, "mine") == 1
-    assert await engine.drop_collection(TENANT, "mine") == 0
+    assert (await engine.catalog.collection(TENANT, "mine")).memories == 1
+    assert await engine.catalog.drop_collection(TENANT, "mine") == 1
+    assert await engine.catalog.drop_collection(TENANT, "mine") == 0
     with pytest.raises(NotFound):
-        await engine.collection(TENANT, "mine")
+        await engine.catalog.collection(TENANT, "mine")
     assert await found(engine, embedding=[2.0, 2.0, 2.0], collection="mine") == []
 
 
@@ -370,7 +372,7 @@ async def test_an_atomic_batch_is_stored_whole_or_not_at_all(
         await engine.add_all(TENANT, [memory("one", id="x"), memory("not yet", id="y")])
     assert await listed(engine) == ["a", "b", "c"]
     assert (await got(engine, "a")).content == "two"
-    assert [one.name for one in await engine.collections(TENANT)] == ["default"]
+    assert [one.name for one in await engine.catalog.collections(TENANT)] == ["default"]
     assert await engine.add_all(TENANT, []) == []
 
 
@@ -422,7 +424,7 @@ async def test_texts_that_come_at_once_are_embedded_once(
     engine: Engine, embedder: FakeEmbedder
 ) -> None:
     embedder.gate.clear()
-    await engine.put_collection(TENANT, "default", m.CollectionInput())
+    await engine.catalog.put_collection(TENANT, "default", m.CollectionInput())
     tasks = [asyncio.ensure_future(engine.add(TENANT, memory("hello"))) for _ in range(20)]
     tasks.append(asyncio.ensure_future(engine.add("another", memory("hello"))))
     searching = [asyncio.ensure_future(search(engine, "hello", limit=n + 1)) for n in range(5)]
@@ -591,7 +593,7 @@ async def test_tenants_see_nothing_of_each_other(engine: Engine) -> None:
         await update(engine, "b", content="changed")
     assert await engine.delete(TENANT, "default", "b") == 0
     assert await delete(engine, everything=True) == 1
-    assert await engine.drop_collection(TENANT, "default") == 0
+    assert await engine.catalog.drop_collection(TENANT, "default") == 0
     assert len(await search(engine, "theirs", tenant="another")) == 2
 
 
@@ -660,7 +662,7 @@ async def test_every_write_to_the_collection_makes_searches_anew(
         lambda: engine.delete(TENANT, "default", "a"),
         lambda: delete(engine, ids=["b"]),
         lambda: delete(engine, everything=True),
-        lambda: engine.drop_collection(TENANT, "default"),
+        lambda: engine.catalog.drop_collection(TENANT, "default"),
     ]
     for change in writes[:-1]:
         await change()
@@ -680,8 +682,8 @@ async def test_writes_elsewhere_leave_results_as_they_are(
     await engine.add(TENANT, memory("hello", id="b", collection="other"))
     await engine.add("another", memory("hello", id="c"))
     await delete(engine, collection="other", everything=True)
-    await engine.drop_collection("another", "default")
-    await engine.put_collection(TENANT, "third", m.CollectionInput())
+    await engine.catalog.drop_collection("another", "default")
+    await engine.catalog.put_collection(TENANT, "third", m.CollectionInput())
     assert await found(engine, "hello") == ["a"]
     assert store.searches == 1
     assert await found(engine, "hello", collection="other") == []
@@ -781,7 +783,7 @@ async def test_a_collection_that_is_not_there_lists_nothing(engine: Engine) -> N
     assert (page.memories, page.total, page.next_cursor) == ([], 0, None)
     page = await engine.page(TENANT, m.ListQuery(collection="not there", include_total=False))
     assert page.total is None
-    assert await engine.collections(TENANT) == []
+    assert await engine.catalog.collections(TENANT) == []
 
 
 # Changing
@@ -1008,7 +1010,7 @@ async def test_past_its_bound_a_request_is_refused_whole(
         engine.add(TENANT, memory("hello", id="x9")),
         engine.delete(TENANT, "default", "first"),
         delete(engine, everything=True),
-        engine.drop_collection(TENANT, "default"),
+        engine.catalog.drop_collection(TENANT, "default"),
         update(engine, "first", metadata={"n": 1}),
     ):
         with pytest.raises(Overloaded):
@@ -1314,8 +1316,10 @@ async def test_namespaces_are_listed_and_searched(engine: Engine) -> None:
         await engine.add(TENANT, memory("x", id="/".join(path), namespace=path))
     await engine.add("another", memory("x", namespace=["theirs"]))
     query = m.NamespacesQuery(prefix=["a", "*"])
-    assert (await engine.namespaces(TENANT, query)).namespaces == [["a", "b"], ["a", "c"]]
-    assert (await engine.namespaces(TENANT, m.NamespacesQuery(collection="no"))).namespaces == []
+    assert (await engine.catalog.namespaces(TENANT, query)).namespaces == [["a", "b"], ["a", "c"]]
+    assert (
+        await engine.catalog.namespaces(TENANT, m.NamespacesQuery(collection="no"))
+    ).namespaces == []
     assert set(await found(engine, "x", namespace=["a"])) == {"a/b", "a/c"}
     assert await listed(engine, namespace=["a", "c"]) == ["a/c"]
     assert await delete(engine, namespace=["a"]) == 2
@@ -1325,15 +1329,15 @@ async def test_namespaces_are_listed_and_searched(engine: Engine) -> None:
 async def test_sessions_are_paged(engine: Engine) -> None:
     for number in range(5):
         await engine.add(TENANT, memory("x", session_id=f"s{number // 2}", user_id="u"))
-    first = await engine.sessions(TENANT, m.SessionsQuery(limit=2))
+    first = await engine.catalog.sessions(TENANT, m.SessionsQuery(limit=2))
     assert [(one.session_id, one.memories) for one in first.sessions] == [("s0", 2), ("s1", 2)]
     assert first.next_after == "s1"
-    last = await engine.sessions(TENANT, m.SessionsQuery(limit=2, after="s1"))
+    last = await engine.catalog.sessions(TENANT, m.SessionsQuery(limit=2, after="s1"))
     assert [(one.session_id, one.memories) for one in last.sessions] == [("s2", 1)]
     assert last.next_after is None
-    assert (await engine.sessions(TENANT, m.SessionsQuery(user_id="v"))).sessions == []
-    assert (await engine.sessions("another", m.SessionsQuery())).sessions == []
-    assert (await engine.sessions(TENANT, m.SessionsQuery(collection="no"))).sessions == []
+    assert (await engine.catalog.sessions(TENANT, m.SessionsQuery(user_id="v"))).sessions == []
+    assert (await engine.catalog.sessions("another", m.SessionsQuery())).sessions == []
+    assert (await engine.catalog.sessions(TENANT, m.SessionsQuery(collection="no"))).sessions == []
 
 
 async def test_an_atomic_batch_may_replace(engine: Engine) -> None:

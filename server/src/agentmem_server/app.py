@@ -12,7 +12,7 @@ from .middleware.body_limit import BodyLimit
 from .middleware.last_resort import LastResort
 from .middleware.raw_path import RawPath
 from .middleware.request_log import RequestLog
-from .routes.collections import CollectionRoutes
+from .routes.catalog import CatalogRoutes
 from .routes.errors import handle_errors
 from .routes.health import HealthRoutes
 from .routes.memories import MemoryRoutes
@@ -48,7 +48,7 @@ async def open_app(
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
-                *CollectionRoutes(engine).routes(),
+                *CatalogRoutes(engine.catalog).routes(),
                 *HealthRoutes(store.checks()).routes(),
                 *openapi_routes(),
             ],

@@ -31,8 +31,6 @@ class MemoryRoutes:
             route(e.GET_MEMORY, self.get),
             route(e.UPDATE_MEMORY, self.update),
             route(e.DELETE_MEMORY, self.delete),
-            route(e.LIST_SESSIONS, self.sessions),
-            route(e.LIST_NAMESPACES, self.namespaces),
         ]
 
     async def add(self, request: Request) -> Response:
@@ -76,14 +74,6 @@ class MemoryRoutes:
         wanted = await read_body(request, m.ArchiveRequest)
         memories = await self._engine.archive(tenant(request), wanted)
         return answer(m.ArchivedAnswer.model_construct(memories=memories))
-
-    async def sessions(self, request: Request) -> Response:
-        query = read_query(request, m.SessionsQuery)
-        return answer(await self._engine.sessions(tenant(request), query))
-
-    async def namespaces(self, request: Request) -> Response:
-        query = read_query(request, m.NamespacesQuery)
-        return answer(await self._engine.namespaces(tenant(request), query))
 
     async def get(self, request: Request) -> Response:
         query = read_query(request, m.GetQuery)
