@@ -11,7 +11,6 @@ PUBLIC = {
     "AgentMemMemory",
     "AgentMemRetriever",
     "AgentMemVectorStore",
-    "DocumentsNotAdded",
     "MessageError",
     "get_memory_tools",
 }

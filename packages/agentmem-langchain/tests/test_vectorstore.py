@@ -6,9 +6,9 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agentmem_client import AgentMemError, F, InvalidFilter, InvalidRequest
+from agentmem_client import AgentMemError, F, InvalidFilter, InvalidRequest, NotAllStored
 from agentmem_client.vectors import pack, to_base64
-from agentmem_langchain import AgentMemVectorStore, DocumentsNotAdded
+from agentmem_langchain import AgentMemVectorStore
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
@@ -154,7 +154,7 @@ async def test_what_is_refused_is_told_with_all_outcomes(
     store = AgentMemVectorStore(**connection)
     texts = ["a", "b\0", "c", "d"]
     metadatas: list[dict[str, Any]] = [{}, {}, {}, {"now": object()}]
-    with pytest.raises(DocumentsNotAdded, match="2 of 4 documents were not stored") as raised:
+    with pytest.raises(NotAllStored, match="2 of 4 were not stored") as raised:
         await call(store, way, "add_texts", texts, metadatas)
     error = raised.value
     assert [one.status for one in error.results] == ["stored", "failed", "stored", "failed"]
@@ -172,9 +172,9 @@ async def test_a_long_list_of_failures_is_told_shortly(
     fake.refuse = "embedder_mismatch"
     store = AgentMemVectorStore(**connection)
     ids = [str(number) for number in range(40)]
-    with pytest.raises(DocumentsNotAdded) as raised:
+    with pytest.raises(NotAllStored) as raised:
         await call(store, way, "add_texts", ["a"] * 40, ids=ids)
-    expected = "40 of 40 documents were not stored: '0', '1', '2' and 37 more: no"
+    expected = "40 of 40 were not stored: '0', '1', '2' and 37 more: no"
     assert str(raised.value) == expected
     assert [one.id for one in raised.value.failures] == ids
     assert raised.value.failures[0].error is not None

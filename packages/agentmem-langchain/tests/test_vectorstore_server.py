@@ -15,9 +15,10 @@ from agentmem_client import (
     EmbedderMismatch,
     F,
     InvalidRequest,
+    NotAllStored,
     new_id,
 )
-from agentmem_langchain import AgentMemVectorStore, DocumentsNotAdded
+from agentmem_langchain import AgentMemVectorStore
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.indexing import InMemoryRecordManager, aindex, index
@@ -291,7 +292,7 @@ async def test_a_partly_failed_batch_loses_nothing(clients: dict[str, Any], way:
         Document("odd 1 1", metadata={"when": {1, 2}}),
         Document("fine too 1 1", id="known"),
     ]
-    with pytest.raises(DocumentsNotAdded, match="3 of 5 documents were not stored") as raised:
+    with pytest.raises(NotAllStored, match="3 of 5 were not stored") as raised:
         await call(store, way, "add_documents", batch)
     outcomes = raised.value.results
     assert [one.status for one in outcomes] == ["stored", "failed", "failed", "failed", "stored"]
@@ -312,7 +313,7 @@ async def test_one_collection_embeds_in_one_way(clients: dict[str, Any], way: Wa
     points = AgentMemVectorStore(Points(), collection=new_id(), **clients)
     await call(points, way, "add_documents", PLACES)
     server = AgentMemVectorStore(collection=points.collection, **clients)
-    with pytest.raises(DocumentsNotAdded) as raised:
+    with pytest.raises(NotAllStored) as raised:
         await call(server, way, "add_texts", ["a cat"])
     assert raised.value.failures[0].error is not None
     assert raised.value.failures[0].error.code == "embedder_mismatch"
@@ -419,7 +420,7 @@ async def test_a_server_that_is_not_there_is_an_error(way: Way) -> None:
                 await call(store, way, "similarity_search", "cat")
             with pytest.raises(ConnectionFailed):
                 await call(store, way, "delete", ["1"])
-            with pytest.raises(DocumentsNotAdded) as raised:
+            with pytest.raises(NotAllStored) as raised:
                 await call(store, way, "add_texts", ["a", "b"], ids=["1", "2"])
     codes = [one.error.code for one in raised.value.failures if one.error]
     assert codes == ["connection_failed", "connection_failed"]

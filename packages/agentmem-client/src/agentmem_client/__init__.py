@@ -58,6 +58,7 @@ from .models import (
     Session,
 )
 from .models import PageAnswer as Page
+from .outcomes import NotAllStored, stored_ids
 
 __all__ = [
     "DEFAULT_COLLECTION",
@@ -92,6 +93,7 @@ __all__ = [
     "Memory",
     "MemoryInput",
     "MethodNotAllowed",
+    "NotAllStored",
     "NotFound",
     "Overloaded",
     "Page",
@@ -109,4 +111,5 @@ __all__ = [
     "escape",
     "escape_like",
     "new_id",
+    "stored_ids",
 ]

@@ -14,7 +14,6 @@ asked for; nothing else does.
 from typing import TYPE_CHECKING, Any
 
 from ._messages import MessageError
-from .errors import DocumentsNotAdded
 from .history import AgentMemChatMessageHistory
 from .retriever import AgentMemRetriever
 from .tools import get_memory_tools
@@ -28,7 +27,6 @@ __all__ = [
     "AgentMemMemory",
     "AgentMemRetriever",
     "AgentMemVectorStore",
-    "DocumentsNotAdded",
     "MessageError",
     "get_memory_tools",
 ]

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from agentmem_client import AddResult, Hit, Memory, new_id
+from agentmem_client import Hit, Memory, new_id
 from langchain_core.documents import Document
-
-from .errors import DocumentsNotAdded
 
 Scope: TypeAlias = Mapping[str, str | None]
 """``user_id``, ``agent_id`` and ``session_id``; None does not restrict."""
@@ -86,17 +84,6 @@ def with_vectors(
     if len(vectors) != len(items):
         raise ValueError(f"the embedding made {len(vectors)} vectors of {len(items)} texts")
     return [item | {"embedding": vector} for item, vector in zip(items, vectors, strict=True)]
-
-
-def stored_ids(results: Sequence[AddResult]) -> list[str]:
-    """The ids of a batch, in the order of its items.
-
-    Raises:
-        DocumentsNotAdded: when one of them failed.
-    """
-    if any(result.status == "failed" for result in results):
-        raise DocumentsNotAdded(results)
-    return [str(result.id) for result in results]
 
 
 def to_document(memory: Memory) -> Document:

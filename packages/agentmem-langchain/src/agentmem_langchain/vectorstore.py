@@ -10,6 +10,7 @@ from agentmem_client import (
     Filters,
     Hit,
     NotFound,
+    stored_ids,
 )
 from agentmem_client.models import Metric
 from langchain_core.documents import Document
@@ -20,7 +21,6 @@ from pydantic import SecretStr
 from ._documents import (
     columns,
     scored,
-    stored_ids,
     text_batches,
     to_documents,
     to_items,
@@ -195,7 +195,7 @@ class AgentMemVectorStore(VectorStore):
             The ids, in the order of the texts.
 
         Raises:
-            DocumentsNotAdded: some failed, with ids and reasons; all the others are stored.
+            NotAllStored: some failed, with ids and reasons; all the others are stored.
             ValueError: ``texts`` is one text, or the numbers of texts, metadatas, ids or vectors
                 differ. Nothing was stored.
         """
