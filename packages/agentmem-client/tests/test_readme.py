@@ -30,7 +30,11 @@ def server(
     respx_mock.post(f"{API}/memories/batch").mock(side_effect=batch)
     respx_mock.get(f"{API}/memories").respond(json={"memories": [memory_json()]})
     respx_mock.post(f"{API}/memories/search").respond(json={"hits": [memory_json(score=1)]})
-    respx_mock.post(f"{API}/memories/delete").respond(json={"deleted": 1})
+    gone = {"deleted": 1, "memories": [memory_json()]}
+    respx_mock.post(f"{API}/memories/delete").respond(json=gone)
+    respx_mock.post(f"{API}/memories/archive").respond(json={"memories": [memory_json()]})
+    respx_mock.get(f"{API}/sessions").respond(json={"sessions": []})
+    respx_mock.get(f"{API}/namespaces").respond(json={"namespaces": [["users", "ann"]]})
     respx_mock.patch(f"{API}/memories/no-such-id").respond(404, json=error_json("not_found"))
 
 
