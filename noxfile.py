@@ -1,4 +1,7 @@
-"""What can be done with this repository: ``nox -s demo``, ``tests``, ``serve``, ``checks``."""
+"""What can be done with this repository: ``nox -s demo``, ``tests``, ``serve``, ``checks``.
+
+``nox -s matrix`` runs the adapters' tests with the oldest and the newest frameworks.
+"""
 
 import sys
 from pathlib import Path
@@ -6,24 +9,37 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parent
-CONSTRAINTS = ("--constraint", str(ROOT / "constraints.txt"))
 PACKAGES = [
     "packages/agentmem-client",
-    "packages/agentmem-langchain[classic]",
+    "packages/agentmem-langchain[agents,classic,langgraph]",
     "packages/agentmem-llamaindex",
     "server[openai]",
 ]
 TESTS = ["packages", "server", "tests"]
+ADAPTERS = ["packages/agentmem-langchain", "packages/agentmem-llamaindex"]
+
+OLDEST = {
+    "langchain": "1.0.0",
+    "langchain-classic": "1.0.0",
+    "langchain-core": "1.0.0",
+    "langgraph": "1.0.10",
+    "langgraph-checkpoint": "4.3.0",
+    "llama-index-core": "0.14.24",
+}
+"""The oldest versions of the frameworks that the adapters support, and that fit together."""
 
 nox.options.sessions = ["tests"]
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_external_run = True
 
 
-def install(session: nox.Session, *requirements: str) -> None:
+def install(
+    session: nox.Session, *requirements: str, constraints: str | None = "constraints.txt"
+) -> None:
     """Install our packages, editable, and what else a session needs, at the pinned versions."""
     editable = [word for package in PACKAGES for word in ("--editable", package)]
-    session.install(*CONSTRAINTS, *editable, *requirements)
+    pinned = [] if constraints is None else ["--constraint", str(ROOT / constraints)]
+    session.install(*pinned, *editable, *requirements)
 
 
 @nox.session
@@ -48,6 +64,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("versions", ["oldest", "newest"])
+def matrix(session: nox.Session, versions: str) -> None:
+    """Run the adapters' tests with the frameworks' oldest supported versions, or their newest."""
+    pinned = "constraints-oldest.txt" if versions == "oldest" else None
+    install(session, *_group("tests"), constraints=pinned)
+    session.run("python", "-m", "pytest", *(session.posargs or ADAPTERS))
+
+
+@nox.session
 def checks(session: nox.Session) -> None:
     """Check format, lint, types, import rules, and that the generated code is current."""
     install(session, *_group("tests"), *_group("checks"))
@@ -63,16 +88,19 @@ def checks(session: nox.Session) -> None:
 
 
 @nox.session
-def constraints(session: nox.Session) -> None:
-    """Resolve the newest versions that fit together, and pin them in constraints.txt."""
-    editable = [word for package in PACKAGES for word in ("--editable", package)]
-    session.install("--upgrade", *editable, *_group("tests"), *_group("checks"))
+@nox.parametrize("versions", ["oldest", "newest"])
+def constraints(session: nox.Session, versions: str) -> None:
+    """Resolve versions that fit together, and pin them in a constraints file."""
+    file = "constraints-oldest.txt" if versions == "oldest" else "constraints.txt"
+    oldest = [f"{name}=={version}" for name, version in OLDEST.items()]
+    groups = [*_group("tests"), *(oldest if versions == "oldest" else _group("checks"))]
+    install(session, "--upgrade", *groups, constraints=None)
     listed = session.run("python", "-m", "pip", "list", "--format=freeze", silent=True)
     assert isinstance(listed, str)
     own = {"agentmem-client", "agentmem-langchain", "agentmem-llamaindex", "agentmem-server", "pip"}
     pins = [pin for pin in listed.split() if "==" in pin and pin.partition("==")[0] not in own]
-    header = "# What CI installs. Made by: nox -s constraints\n"
-    (ROOT / "constraints.txt").write_text(header + "\n".join(sorted(pins)) + "\n")
+    header = f"# Made by: nox -s \"constraints(versions='{versions}')\"\n"
+    (ROOT / file).write_text(header + "\n".join(sorted(pins)) + "\n")
 
 
 def _group(name: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from agentmem_client.errors import (
 )
 from agentmem_server.embedding import EmbedderUnavailable
 from agentmem_server.engine import Engine, Limits
-from agentmem_server.storage import Collection, Outcome, Record, SearchRequest, Write
+from agentmem_server.storage import Collection, Outcome, Record, SearchRequest, Update, Write
 from agentmem_server.storage.sqlite import SqliteStore
 from numpy.typing import NDArray
 
@@ -1381,3 +1381,27 @@ async def test_a_deletion_answers_the_memories_where_asked(engine: Engine) -> No
     assert [(one.id, one.payload) for one in answer.memories] == [("a", {"n": 1})]
     assert (await engine.delete_many(TENANT, request)).memories == []
     assert (await engine.delete_many(TENANT, m.DeleteRequest(ids=["a"]))).memories is None
+
+
+async def test_a_change_prepared_for_no_texts_takes_no_new_vectors_away(
+    engine: Engine, store: WatchedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One change is read before, and written after, another that gives the memory its texts."""
+    await engine.add(TENANT, memory("word", id="a", index_texts=[]))
+    write, slow = store.write, asyncio.Event()
+
+    async def held_back(writes: Sequence[Write]) -> list[Any]:
+        if any(isinstance(one, Update) and "metadata" in one.changes for one in writes):
+            await slow.wait()
+        return await write(writes)
+
+    monkeypatch.setattr(store, "write", held_back)
+    late = Engine(store, FakeEmbedder())
+    changing = asyncio.ensure_future(update(late, "a", metadata={"n": 1}))
+    await settle()
+    await update(engine, "a", index_texts=None)
+    slow.set()
+    await changing
+    await late.close()
+    changed = await got(engine, "a")
+    assert (changed.metadata, changed.embedding) == ({"n": 1}, pytest.approx(vector_of("word")))

@@ -359,7 +359,7 @@ class Engine:
         if given is not None:
             return write(_client_embedding(update), given)
         if not after.texts:
-            return write(vectors=b"")
+            return write(vectors=b"", texts=[])
         if collection.embedding.embedder == "client":
             if after.texts != before.texts:
                 raise EmbedderMismatch(
