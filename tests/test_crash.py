@@ -62,7 +62,7 @@ class Ledger:
     certain: dict[Key, Version] = field(default_factory=dict)
     latest: dict[Key, int] = field(default_factory=dict)
     unanswered: dict[Key, Version] = field(default_factory=dict)
-    atomic: list[list[Key]] = field(default_factory=list)
+    atomic: list[dict[Key, Version]] = field(default_factory=list)
     answered: int = 0
     progress: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -76,7 +76,7 @@ class Ledger:
         self.unanswered.update(makes)
         self.latest.update((key, made) for key, made in makes.items() if made is not None)
         if atomic:
-            self.atomic.append(list(makes))
+            self.atomic.append(makes)
         answer = await request
         assert answer.status_code in (200, 201), answer.text
         for result in answer.json().get("results", []):
@@ -86,7 +86,7 @@ class Ledger:
         for key in makes:
             del self.unanswered[key]
         if atomic:
-            self.atomic.remove(list(makes))
+            self.atomic.remove(makes)
         async with self.progress:
             self.progress.notify_all()
 
@@ -169,6 +169,24 @@ async def make_and_drop(
         await ledger.send(request, dict.fromkeys(keys), atomic=True)
 
 
+async def replace_as_a_whole(
+    client: httpx.AsyncClient, ledger: Ledger, chance: random.Random, name: str
+) -> None:
+    """A namespace of one's own, replaced by another content of it, over and over."""
+    old: list[Key] = []
+    for number in range(100_000):
+        new = [(VECTORS, f"{name}-{number}-{item}") for item in range(chance.randrange(1, 9))]
+        items = [
+            {"id": key[1], "collection": VECTORS, "namespace": [name], **memory(key, 0)}
+            for key in new
+        ]
+        replacing = {"collection": VECTORS, "namespace": [name]}
+        body = {"memories": items, "atomic": True, "replacing": replacing}
+        makes: dict[Key, Version] = {**dict.fromkeys(old), **dict.fromkeys(new, 0)}
+        await ledger.send(client.post(f"{API}/batch", json=body), makes, atomic=True)
+        old = new
+
+
 WORK: dict[str, Work] = {
     "one-a": add_one_by_one,
     "one-b": add_one_by_one,
@@ -178,6 +196,7 @@ WORK: dict[str, Work] = {
     "change-b": change,
     "change-c": change,
     "drop": make_and_drop,
+    "replace": replace_as_a_whole,
 }
 
 
@@ -269,7 +288,8 @@ async def check_after_restart(server: "Server", ledger: Ledger, chance: random.R
             allowed = {answered, ledger.unanswered.get(key, answered)}
             assert versions.get(key) in allowed, f"{key}: {versions.get(key)}, not {allowed}"
         for group in ledger.atomic:
-            assert len({key in versions for key in group}) == 1, f"half of {group}"
+            done = {(key in versions) == (made is not None) for key, made in group.items()}
+            assert len(done) == 1, f"half of {group}"
 
         def some(keys: Iterable[Key]) -> list[Key]:
             return chance.sample(sorted(keys), min(SAMPLE, len(list(keys))))
