@@ -1,0 +1,65 @@
+"""What is recalled beside a conversation: what is left out, and how the rest is shown. No I/O."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import and_
+
+from agentmem_client import F, Filter, Memory
+from agentmem_client import Filters as FilterInput
+from agentmem_client.filters import parse
+from langchain_core.messages import BaseMessage
+
+from ._messages import MessageError, to_memory
+
+MOST_LEFT_OUT = 1_000
+"""How many of a prompt's messages are kept out of what is recalled beside it: the newest ones."""
+
+PLACE = "{memories}"
+"""Where the recalled memories go in a template."""
+
+_TAG = re.compile(r"</?\s*([A-Za-z][\w-]*)")
+
+
+def joined(*filters: FilterInput | None) -> Filter | None:
+    """All of these filters at once; None where there is none.
+
+    Raises:
+        InvalidFilter: one of them says something that can't be honoured.
+    """
+    parsed = [parse(one) for one in filters if one is not None]
+    parts = [one for one in parsed if one is not None]
+    return reduce(and_, parts) if parts else None
+
+
+def not_among(messages: Sequence[BaseMessage]) -> Filter | None:
+    """The filter that leaves out what these messages say, wherever it was said.
+
+    By the text: the same message may come with another id, or none, each time it is given.
+    """
+    said: dict[str, None] = {}
+    for message in messages[-MOST_LEFT_OUT:]:
+        try:
+            said[to_memory(message)["content"]] = None
+        except MessageError:
+            continue  # what can't be stored can't be found either
+    return F("@content").not_in(list(said)) if said else None
+
+
+def dated(memory: Memory) -> str:
+    """A memory as an entry of a list: its day, then its text, whose further lines are set in."""
+    day = (memory.event_at or memory.created_at).date().isoformat()
+    return f"({day}) {memory.content}".replace("\n", "\n  ")
+
+
+def as_data(memories: Iterable[Memory], template: str) -> str:
+    """The memories in a template, where none can pretend to be the end of the place it is in.
+
+    Args:
+        memories: the best first.
+        template: with ``{memories}`` in it. Its tags (``<notes>``) are kept from the memories.
+    """
+    entries = "\n".join(f"- {dated(memory)}" for memory in memories)
+    for name in set(_TAG.findall(template)):
+        entries = re.sub(rf"<(?=\s*/?\s*{re.escape(name)})", "&lt;", entries, flags=re.IGNORECASE)
+    return template.replace(PLACE, entries)
