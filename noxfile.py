@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent
 CONSTRAINTS = ("--constraint", str(ROOT / "constraints.txt"))
 PACKAGES = [
     "packages/agentmem-client",
-    "packages/agentmem-langchain[classic]",
+    "packages/agentmem-langchain[agents,classic]",
     "packages/agentmem-llamaindex",
     "server[openai]",
 ]

@@ -102,7 +102,7 @@ async def test_what_a_search_asks_for(
     search, *_ = fake.bodies
     asked = {
         "query": "Which cat?",
-        "limit": 3,
+        "limit": 6,
         "mode": "hybrid",
         "alpha": 0.0,
         "min_score": 0.0,
@@ -128,6 +128,16 @@ async def test_every_call_of_a_run_has_the_same_memories(
     assert first == second
     searches = [one for one in fake.bodies if "query" in one]
     assert searches[0] == searches[1]
+
+
+async def test_what_says_the_same_counts_once(
+    ann: Ann, fake: Fake, listening: type[Listening], ask: Ask
+) -> None:
+    fake.will_find("Hello!", "Hello!", "I sail.", "I skate.")
+    model = listening.saying("Hello!")
+    await ask(create_agent(model, middleware=[ann(k=2)]), "Hi.")
+    assert model.system.count("Hello!") == model.system.count("I sail.") == 1
+    assert "I skate." not in model.system
 
 
 async def test_a_message_without_text_is_not_searched_for(
@@ -174,4 +184,5 @@ async def test_an_artifact_in_the_prompt_is_no_matter(
     middleware = ann(keep=lambda message: message.type != "ai")
     agent = create_agent(listening.saying("a"), [weather], middleware=[middleware])
     await ask(agent, [HumanMessage("one"), call, answer, AIMessage("1"), HumanMessage("two")])
-    assert fake.bodies[0]["filters"] == {"@content": {"$nin": ["Human: one", "Human: two"]}}
+    said = ["Human: one", "AI: 1", "Human: two"]
+    assert fake.bodies[0]["filters"] == {"@content": {"$nin": said}}

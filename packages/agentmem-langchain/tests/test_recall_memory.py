@@ -94,6 +94,17 @@ async def test_messages_or_documents(
     )
 
 
+async def test_what_says_the_same_counts_once(
+    connection: dict[str, Any], fake: Fake, way: Way
+) -> None:
+    fake.will_find("Hello!", "Hello!", "I sail.", "Hello!", "I skate.", "I ski.")
+    memory = AgentMemRecallMemory(k=3, messages_only=False, **connection)
+    recalled = (await load(memory, way))["recalled"]
+    assert [line.partition(") ")[2] for line in recalled.splitlines()] == [
+        *("Hello!", "I sail.", "I skate.")
+    ]
+
+
 @pytest.mark.parametrize(("shape", "nothing"), [("text", ""), ("messages", []), ("documents", [])])
 async def test_nothing_found(
     connection: dict[str, Any], shape: Any, nothing: Any, way: Way
@@ -123,7 +134,7 @@ async def test_what_a_search_asks_for(connection: dict[str, Any], fake: Fake, wa
     assert "session_id" not in str(conditions(fake))
     asked = {
         "query": "What do I do?",
-        "limit": 3,
+        "limit": 6,
         "mode": "hybrid",
         "alpha": 0.0,
         "min_score": 0.0,

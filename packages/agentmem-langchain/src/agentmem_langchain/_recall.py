@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import and_
 
-from agentmem_client import F, Filter, Memory
+from agentmem_client import F, Filter, Hit, Memory
 from agentmem_client import Filters as FilterInput
 from agentmem_client.filters import parse
+from agentmem_client.models import MAX_LIMIT
 from langchain_core.messages import BaseMessage
 
 from ._messages import MessageError, to_memory
@@ -44,6 +45,19 @@ def not_among(messages: Sequence[BaseMessage]) -> Filter | None:
         except MessageError:
             continue  # what can't be stored can't be found either
     return F("@content").not_in(list(said)) if said else None
+
+
+def search_limit(k: int) -> int:
+    """How many hits to ask for, to have ``k`` of `distinct` ones."""
+    return min(2 * k, MAX_LIMIT)
+
+
+def distinct(hits: Sequence[Hit], k: int) -> list[Hit]:
+    """The first ``k`` that say different things: "Human: Hello!" is said on many days."""
+    by_content: dict[str, Hit] = {}
+    for hit in hits:
+        by_content.setdefault(hit.content, hit)
+    return list(by_content.values())[:k]
 
 
 def dated(memory: Memory) -> str:

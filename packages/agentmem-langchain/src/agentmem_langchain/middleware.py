@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from ._extras import needed_by
 from ._messages import to_memory
-from ._recall import PLACE, as_data, joined, not_among
+from ._recall import PLACE, as_data, distinct, joined, not_among, search_limit
 from ._unwritten import Keep, Progress, begun, keys, memory_id, unwritten
 
 with needed_by("AgentMemMiddleware", "agents"):
@@ -97,7 +97,7 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
             what is searched, everybody's.
         recall: whether to search.
         write: whether to store.
-        k: how many memories to recall, at most.
+        k: how many memories to recall, at most; what says the same counts once.
         filter: a condition on the metadata of what is recalled: a mapping, or built with `F`.
         mode: ``"hybrid"`` (the server's default), ``"dense"`` (meaning) or ``"sparse"`` (keywords).
         alpha: the vector's share in ``hybrid``.
@@ -154,8 +154,9 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
         if on_error not in ("raise", "log"):
             raise ValueError(f'on_error is "raise" or "log", not {on_error!r}')
         self._filter = joined(filter)
+        self._k = k
         self._options: dict[str, Any] = {
-            "limit": k,
+            "limit": search_limit(k),
             "mode": mode,
             "alpha": alpha,
             "min_score": min_score,
@@ -283,8 +284,8 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
         query = str(prompt[-1].text)
         if not query.strip():
             return None
-        kept = not_among([message for message in prompt if self._keep(message)])
-        filters = joined(self._filter, kept)
+        stored = [message for message in prompt if said(message) or self._keep(message)]
+        filters = joined(self._filter, not_among(stored))
         return {"query": query, "filters": filters, **self._options, **self._scope(request.runtime)}
 
     def _with_recalled(
@@ -292,7 +293,7 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
     ) -> ModelRequest[ContextT]:
         if not hits:
             return request
-        recalled = as_data(hits, self._template)
+        recalled = as_data(distinct(hits, self._k), self._template)
         return request.override(system_message=_extended(request.system_message, recalled))
 
     def _scope(self, runtime: Runtime[ContextT]) -> dict[str, Any]:

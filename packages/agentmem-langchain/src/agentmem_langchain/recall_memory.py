@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from agentmem_client import AgentMemClient, AsyncAgentMemClient, F, Hit
-from agentmem_client.models import Filters, Mode
+from agentmem_client.models import MAX_LIMIT, Filters, Mode
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, HumanMessage
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from ._extras import needed_by
 from ._messages import MESSAGES, from_memories
-from ._recall import dated, joined, not_among
+from ._recall import dated, distinct, joined, not_among, search_limit
 from ._window import Window
 
 with needed_by("AgentMemRecallMemory", "classic"):
@@ -70,8 +70,8 @@ class AgentMemRecallMemory(BaseMemory):
     """Which output to store, where a chain has several."""
     return_as: Literal["text", "messages", "documents"] = "text"
     """``"text"``: a line each, with its day: ``"(2026-05-08) Human: I sail."`` Best first."""
-    k: int = Field(default=8, ge=1)
-    """How many, at most."""
+    k: int = Field(default=8, ge=1, le=MAX_LIMIT)
+    """How many, at most; what says the same counts once."""
     filter: Filters = None
     """A condition on the metadata: a mapping, or built with `agentmem_client.F`."""
     mode: Mode | None = None
@@ -212,7 +212,7 @@ class AgentMemRecallMemory(BaseMemory):
         elsewhere = F("@session_id") != history.session_id if self._without_session else None
         return {
             "query": query,
-            "limit": self.k,
+            "limit": search_limit(self.k),
             "filters": joined(
                 MESSAGES if self.messages_only else None,
                 elsewhere,
@@ -225,7 +225,8 @@ class AgentMemRecallMemory(BaseMemory):
             **history._place,
         }
 
-    def _variables(self, hits: Sequence[Hit]) -> dict[str, Any]:
+    def _variables(self, found: Sequence[Hit]) -> dict[str, Any]:
+        hits = distinct(found, self.k)
         match self.return_as:
             case "text":
                 recalled: Any = "\n".join(map(dated, hits))
