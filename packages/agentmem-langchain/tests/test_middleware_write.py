@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from agentmem_client import ConnectionFailed
 from agentmem_langchain import AgentMemMiddleware
 from agentmem_langchain._messages import to_memory
-from langchain.agents import AgentState, create_agent
+from langchain.agents import create_agent
 from langchain.agents.middleware import SummarizationMiddleware
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
@@ -119,26 +118,6 @@ async def test_writing_again_makes_no_second(ann: Ann, fake: Fake, way: Way) -> 
     state |= elsewhere.before_agent(state, runtime) or {}
     elsewhere.after_agent(state, runtime)
     assert fake.contents == ["Human: one", "AI: a", "Human: one"]
-
-
-async def test_messages_without_ids_are_told_apart_by_what_they_say(
-    ann: Ann, fake: Fake, listening: type[Listening], ask: Ask
-) -> None:
-    class Appending(AgentState[Any]):
-        messages: Annotated[list[AnyMessage], operator.add]
-
-    agent = create_agent(
-        listening.saying("a", "b", "c"),
-        middleware=[ann()],
-        state_schema=Appending,
-        checkpointer=InMemorySaver(),
-    )
-    for said in ("yes", "yes", "no"):
-        messages = await ask(agent, said, "t1")
-    assert messages[0].id is None
-    expected = ["Human: yes", "AI: a", "Human: yes", "AI: b", "Human: no", "AI: c"]
-    assert fake.contents == expected
-    assert len({one["id"] for one in fake.records}) == 6
 
 
 async def test_what_a_failed_run_left_is_stored_with_the_next(
