@@ -422,12 +422,14 @@ def test_escaped_patterns_have_no_wildcards(literal: str) -> None:
 
 
 def test_joined_admits_what_both_admit() -> None:
+    assert joined() is None
     assert joined(None, None) is None
     assert joined(None, {}) is None
     own = F("a") == 1
     assert joined(own, None) is own
     assert joined(own, {}) is own
     assert joined(None, {"b": 2}) == (F("b") == 2)
+    assert joined(own, None, own, {"b": 2}) == own & own & (F("b") == 2)
     assert joined(own, {"b": 2, "c": 3}) == own & (F("b") == 2) & (F("c") == 3)
     with pytest.raises(InvalidFilter):
         joined(own, {"b": {"$no": 1}})

@@ -5,17 +5,23 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import httpx
 import pytest
 from agentmem_client import AgentMemClient, AsyncAgentMemClient
+from agentmem_langchain._messages import to_memory
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from pydantic import Field
 
 Way = Literal["sync", "async"]
+Ask = Callable[..., Awaitable[list[BaseMessage]]]
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -38,13 +44,17 @@ class Fake:
     """An error code to answer every batch with."""
     metric: str | None = None
     """That of every collection; None where there is none."""
+    down: bool = False
+    """Whether connections to it fail."""
 
     @property
     def bodies(self) -> list[Any]:
         """The JSON bodies, in order."""
-        return [json.loads(request.content) for request in self.requests]
+        return [json.loads(request.content) for request in self.requests if request.content]
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("refused", request=request)
         self.requests.append(request)
         match request.method, request.url.path:
             case "POST", "/api/v1/memories":
@@ -64,6 +74,19 @@ class Fake:
                 return self._collection(path.rpartition("/")[2])
         raise AssertionError(f"unexpected: {request.method} {request.url}")
 
+    @property
+    def contents(self) -> list[str]:
+        """What the memories say, in order."""
+        return [one["content"] for one in self.records]
+
+    def will_find(self, *said: str | BaseMessage) -> None:
+        """Let every search find these."""
+        fields = [{"content": one} if isinstance(one, str) else to_memory(one) for one in said]
+        self.hits = [
+            self.record(id=str(at), created_at="2026-05-08T10:00:00Z", score=0.5, **one)
+            for at, one in enumerate(fields)
+        ]
+
     @staticmethod
     def record(**fields: Any) -> dict[str, Any]:
         """A memory as a server answers it."""
@@ -79,6 +102,8 @@ class Fake:
                 {"id": m["id"], "status": "failed", "error": error} for m in body["memories"]
             ]
             return httpx.Response(200, json={"results": results})
+        ids = {memory["id"] for memory in body["memories"]}
+        self.records = [one for one in self.records if one["id"] not in ids]
         self.records += [self.record(**memory) for memory in body["memories"]]
         results = [{"id": memory["id"], "status": "stored"} for memory in body["memories"]]
         return httpx.Response(200, json={"results": results})
@@ -102,6 +127,8 @@ class Fake:
 
     def _list(self, query: dict[str, str]) -> httpx.Response:
         matching = self._matching({**query, "filters": json.loads(query.get("filters", "{}"))})
+        if query.get("order") == "desc":
+            matching.reverse()
         start = int(query.get("cursor", 0))
         end = start + min(int(query.get("limit", 100)), self.page)
         cursor = str(end) if end < len(matching) else None
@@ -223,3 +250,63 @@ async def clients(server: Server) -> AsyncIterator[dict[str, Any]]:
     with AgentMemClient(server.url) as client:
         async with AsyncAgentMemClient(server.url) as async_client:
             yield {"client": client, "async_client": async_client}
+
+
+class Listening(BaseChatModel):
+    """Keeps what it is given, and answers it; without a thread when async."""
+
+    reply: Callable[[list[BaseMessage]], str | AIMessage]
+    given: list[list[BaseMessage]] = Field(default_factory=list)
+
+    @classmethod
+    def saying(cls, *replies: str | AIMessage) -> Self:
+        """A model that says these, one a call."""
+        following = iter(replies)
+        return cls(reply=lambda _: next(following))
+
+    @property
+    def system(self) -> str:
+        """The text of the system message it was last given; empty where there was none."""
+        return "".join(one.text for one in self.given[-1] if one.type == "system")
+
+    @property
+    def _llm_type(self) -> str:
+        return "listening"
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Self:
+        return self
+
+    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
+        self.given.append(messages)
+        reply = self.reply(messages)
+        message = AIMessage(reply) if isinstance(reply, str) else reply
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], *args: Any, **kwargs: Any
+    ) -> ChatResult:
+        return self._generate(messages)
+
+
+@pytest.fixture
+def listening() -> type[Listening]:
+    return Listening
+
+
+@pytest.fixture
+def ask(way: Way) -> Ask:
+    """Says something to an agent; answers the messages of its state."""
+
+    async def ask(
+        agent: Any, said: str | list[Any], thread: str | None = None, **more: Any
+    ) -> list[BaseMessage]:
+        given = {"messages": [HumanMessage(said)] if isinstance(said, str) else said}
+        more.setdefault("config", {"configurable": {"thread_id": thread} if thread else {}})
+        if way == "sync":
+            state = agent.invoke(given, **more)
+        else:
+            state = await agent.ainvoke(given, **more)
+        messages: list[BaseMessage] = state["messages"]
+        return messages
+
+    return ask

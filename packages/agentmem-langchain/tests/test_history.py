@@ -125,6 +125,26 @@ async def test_it_is_read_in_the_order_of_seq(
     assert fake.requests[0].url.params.get("order", "asc") == "asc"
 
 
+async def test_the_newest_messages_are_read_alone(
+    history: AgentMemChatMessageHistory, fake: Fake, way: Way
+) -> None:
+    async def newest(count: int) -> list[BaseMessage]:
+        return history.newest(count) if way == "sync" else await history.anewest(count)
+
+    assert await newest(3) == []
+    messages: list[BaseMessage] = [HumanMessage(str(number)) for number in range(9)]
+    await add(history, messages, way)
+    fake.requests.clear()
+    assert await newest(3) == messages[-3:]
+    (request,) = fake.requests
+    asked = {"limit": "3", "order": "desc", "order_by": "seq", "include_total": "false"}
+    assert asked.items() <= dict(request.url.params).items()
+    fake.page = 4
+    assert await newest(9) == await newest(50) == messages
+    with pytest.raises(ValueError, match="at least 1"):
+        await newest(0)
+
+
 async def test_clear_leaves_all_that_is_not_a_message_of_this_session(
     history: AgentMemChatMessageHistory, fake: Fake, way: Way
 ) -> None:

@@ -10,7 +10,7 @@ from agentmem_langchain import AgentMemChatMessageHistory, AgentMemMemory
 from langchain_classic.chains import ConversationChain
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.load import dumps
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import ValidationError
 
 if TYPE_CHECKING:
@@ -116,6 +116,76 @@ async def test_a_conversation_chain_hands_the_model_what_was_said(
     assert "Human: I'm Ann.\nAI: Hello, Ann!\nHuman: Who am I?" in prompts[1]
     # A read and a write for each turn.
     assert [request.method for request in fake.requests] == ["GET", "POST"] * 2
+
+
+async def talk(memory: AgentMemMemory, turns: int, way: Way) -> None:
+    for number in range(turns):
+        await save(memory, {"input": f"question {number}"}, {"response": f"answer {number}"}, way)
+
+
+async def test_a_window_of_turns_reads_the_newest_messages_alone(
+    connection: dict[str, Any], fake: Fake, way: Way
+) -> None:
+    memory = AgentMemMemory(session_id="s1", max_turns=2, **connection)
+    assert await load(memory, way) == {"history": ""}
+    await talk(memory, 5, way)
+    fake.requests.clear()
+    assert await load(memory, way) == {
+        "history": "Human: question 3\nAI: answer 3\nHuman: question 4\nAI: answer 4"
+    }
+    (request,) = fake.requests
+    assert (request.url.params["limit"], request.url.params["order"]) == ("4", "desc")
+    assert len(memory.chat_memory.messages) == 10
+
+
+async def test_a_window_of_tokens(connection: dict[str, Any], fake: Fake, way: Way) -> None:
+    def words(messages: list[BaseMessage]) -> int:
+        return sum(len(str(message.content).split()) for message in messages)
+
+    memory = AgentMemMemory(
+        session_id="s1", max_tokens=7, token_counter=words, return_messages=True, **connection
+    )
+    await talk(memory, 500, way)
+    fake.requests.clear()
+    # Seven words would hold the answer before too, but not its question.
+    expected = [HumanMessage("question 499"), AIMessage("answer 499")]
+    assert await load(memory, way) == {"history": expected}
+    assert len(fake.requests) == 1
+
+
+async def test_a_window_of_both_and_tokens_by_a_rule_of_thumb(
+    connection: dict[str, Any], way: Way
+) -> None:
+    memory = AgentMemMemory(session_id="s1", max_turns=3, max_tokens=10_000, **connection)
+    await talk(memory, 5, way)
+    assert (await load(memory, way))["history"].count("Human:") == 3
+    memory = AgentMemMemory(session_id="s1", max_turns=3, max_tokens=20, **connection)
+    assert (await load(memory, way))["history"].count("Human:") == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"max_turns": 0}, {"max_tokens": 0}, {"max_tokens": 9, "token_counter": 3}],
+)
+def test_a_window_that_can_not_be(connection: dict[str, Any], fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=list(fields)[-1]):
+        AgentMemMemory(**fields, **connection)
+
+
+def test_a_counter_needs_something_to_count_for(connection: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="counts for max_tokens"):
+        AgentMemMemory(token_counter=len, max_turns=1, **connection)
+
+
+def test_a_model_counts_tokens(connection: dict[str, Any]) -> None:
+    class Counting(FakeListChatModel):
+        def get_num_tokens_from_messages(self, messages: Any, tools: Any = None) -> int:
+            return 10 * len(messages)
+
+    memory = AgentMemMemory(max_tokens=25, token_counter=Counting(responses=[]), **connection)
+    memory.save_context({"input": "one"}, {"response": "1"})
+    memory.save_context({"input": "two"}, {"response": "2"})
+    assert memory.load_memory_variables({}) == {"history": "Human: two\nAI: 2"}
 
 
 def test_a_ready_history_is_taken(connection: dict[str, Any]) -> None:

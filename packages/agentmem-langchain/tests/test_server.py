@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 ANOTHER_PROCESS = """
-import asyncio, sys, warnings
+import asyncio, json, sys, warnings
 warnings.simplefilter("ignore")
 from agentmem_langchain import AgentMemMemory
 from langchain_classic.chains import ConversationChain
@@ -40,8 +41,8 @@ class Parrot(SimpleChatModel):
     def _call(self, messages, *args, **kwargs):
         return messages[0].content.partition("Current conversation:")[2].strip()
 
-way, session = sys.argv[1:]
-chain = ConversationChain(llm=Parrot(), memory=AgentMemMemory(session_id=session, user_id="ann"))
+way, fields = sys.argv[1], json.loads(sys.argv[2])
+chain = ConversationChain(llm=Parrot(), memory=AgentMemMemory(**fields))
 if way == "sync":
     print(chain.invoke({"input": "Who am I?"})["response"])
 else:
@@ -49,9 +50,9 @@ else:
 """
 
 
-def in_another_process(way: Way, session: str, api_url: str) -> str:
+def in_another_process(way: Way, api_url: str, **fields: Any) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", ANOTHER_PROCESS, way, session],
+        [sys.executable, "-c", ANOTHER_PROCESS, way, json.dumps(fields)],
         env={**os.environ, "AGENTMEM_API_URL": api_url},
         capture_output=True,
         text=True,
@@ -72,7 +73,7 @@ async def test_a_conversation_outlives_server_and_process(server: Server, way: W
     memory.chat_memory._clients.close()
 
     server.restart()
-    answer = in_another_process(way, session, server.url)
+    answer = in_another_process(way, server.url, session_id=session, user_id="ann")
     expected = "Human: I'm Ann.\nAI: Hello, Ann!\nHuman: Who am I?\nAI:"
     assert answer == expected
 
@@ -84,6 +85,34 @@ async def test_a_conversation_outlives_server_and_process(server: Server, way: W
         HumanMessage("Who am I?"),
         AIMessage(expected),
     ]
+
+
+async def test_a_window_outlives_server_and_process(server: Server, way: Way) -> None:
+    session = new_id()
+    memory = AgentMemMemory(session_id=session, api_url=server.url, max_turns=1)
+    replies = [f"You said {number}." for number in range(4)]
+    chain = ConversationChain(llm=FakeListChatModel(responses=replies), memory=memory)
+    for number in range(4):
+        if way == "sync":
+            chain.invoke({"input": f"This is {number}."})
+        else:
+            await chain.ainvoke({"input": f"This is {number}."})
+    memory.chat_memory._clients.close()
+
+    server.restart()
+    answer = in_another_process(way, server.url, session_id=session, max_turns=2)
+    turns = [f"Human: This is {number}.\nAI: You said {number}." for number in range(4)]
+    assert answer == "\n".join([*turns[2:], "Human: Who am I?\nAI:"])
+    with AgentMemClient(server.url) as client:
+        stored = AgentMemChatMessageHistory(session, client=client)
+        assert len(stored.messages) == 10
+        by_tokens = AgentMemMemory(chat_memory=stored, max_tokens=36, token_counter=words)
+        assert by_tokens.load_memory_variables({})["history"].startswith(turns[2])
+
+
+def words(messages: list[BaseMessage]) -> int:
+    """21 in the last answer, 3 in its question, and 6 in a turn before them."""
+    return sum(len(str(message.content).split()) for message in messages)
 
 
 async def test_save_context_is_one_request(server: Server, way: Way) -> None:

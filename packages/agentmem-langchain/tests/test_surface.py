@@ -5,15 +5,27 @@ import sys
 
 import agentmem_langchain
 import pytest
+from agentmem_langchain._extras import needed_by
 
 PUBLIC = {
     "AgentMemChatMessageHistory",
+    "AgentMemCombinedMemory",
     "AgentMemMemory",
+    "AgentMemMiddleware",
+    "AgentMemRecallMemory",
     "AgentMemRetriever",
     "AgentMemVectorStore",
     "MessageError",
     "get_memory_tools",
 }
+
+EXTRAS = {
+    "AgentMemCombinedMemory": ("combined_memory", "langchain_classic", "classic"),
+    "AgentMemMemory": ("memory", "langchain_classic", "classic"),
+    "AgentMemMiddleware": ("middleware", "langchain", "agents"),
+    "AgentMemRecallMemory": ("recall_memory", "langchain_classic", "classic"),
+}
+"""The module of each class that needs more than langchain-core, the package, and its extra."""
 
 
 def test_the_public_surface() -> None:
@@ -47,19 +59,32 @@ def test_importing_it_loads_neither_langchain_classic_nor_langgraph() -> None:
     assert run(code) == "[]"
 
 
-@pytest.mark.parametrize("place", ["agentmem_langchain", "agentmem_langchain.memory"])
-def test_without_langchain_classic_the_error_says_what_to_install(place: str) -> None:
-    code = (
-        "import sys\n"
-        "class Missing:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] == 'langchain_classic':\n"
-        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
-        "sys.meta_path.insert(0, Missing())\n"
-        "from agentmem_langchain import AgentMemChatMessageHistory, AgentMemRetriever\n"
-        "try:\n"
-        f"    from {place} import AgentMemMemory\n"
-        "except ImportError as error:\n"
-        "    print(error)\n"
-    )
-    assert 'pip install "agentmem-langchain[classic]"' in run(code)
+MISSING = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] == {package!r}:
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+sys.meta_path.insert(0, Missing())
+from agentmem_langchain import AgentMemChatMessageHistory, AgentMemRetriever
+try:
+    from {place} import {name}
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_without_an_extra_the_error_says_what_to_install(name: str) -> None:
+    module, package, extra = EXTRAS[name]
+    for place in ("agentmem_langchain", f"agentmem_langchain.{module}"):
+        said = run(MISSING.format(package=package, place=place, name=name))
+        assert said.startswith(f"ImportError {name} needs {package.replace('_', '-')}: ")
+        assert said.endswith(f'pip install "agentmem-langchain[{extra}]"')
+
+
+def test_what_an_extra_itself_lacks_is_not_blamed_on_the_extra() -> None:
+    missing = ModuleNotFoundError("No module named 'numpy.core'", name="numpy.core")
+    with pytest.raises(ModuleNotFoundError) as raised, needed_by("AgentMemMemory", "classic"):
+        raise missing
+    assert raised.value is missing

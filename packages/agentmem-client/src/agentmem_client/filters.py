@@ -41,6 +41,8 @@ Times are compared as instants; a value for them is an ISO 8601 string with a UT
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import and_
 from typing import Any, Literal, TypeAlias
 
 from .errors import InvalidFilter, shown
@@ -306,16 +308,15 @@ def parse(raw: object) -> Filter | None:
     return parsed
 
 
-def joined(own: Filter | None, further: object) -> Filter | None:
-    """A filter that admits what both admit; None and ``{}`` restrict nothing.
+def joined(*filters: object) -> Filter | None:
+    """A filter that admits what all of them admit; None and ``{}`` restrict nothing.
 
     Raises:
-        InvalidFilter: the further one, which is as `parse` takes it, can't be honoured.
+        InvalidFilter: one of them, which are as `parse` takes them, can't be honoured.
     """
-    other = None if further is None else parse(further)
-    if own is None or other is None:
-        return own if other is None else other
-    return own & other
+    parsed = [parse(one) for one in filters if one is not None]
+    parts = [one for one in parsed if one is not None]
+    return reduce(and_, parts) if parts else None
 
 
 def conditions(node: Filter) -> Iterator[Condition]:

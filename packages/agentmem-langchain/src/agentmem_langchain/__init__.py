@@ -1,4 +1,4 @@
-"""LangChain on AgentMem: a chat history, a conversation memory, a retriever and more.
+"""LangChain on AgentMem: memories of chains and agents, a vector store, a retriever, tools.
 
 ::
 
@@ -7,10 +7,11 @@
     retriever = AgentMemRetriever(api_url="http://localhost:8080", user_id="ann")
     documents = retriever.invoke("What is the cat's name?")
 
-`AgentMemMemory` needs langchain-classic, the extra ``classic``, and loads it when it is first
-asked for; nothing else does.
+What needs langchain-classic (the extra ``classic``) or langchain (``agents``) loads it when it is
+first asked for; nothing else does.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._messages import MessageError
@@ -20,23 +21,35 @@ from .tools import get_memory_tools
 from .vectorstore import AgentMemVectorStore
 
 if TYPE_CHECKING:
+    from .combined_memory import AgentMemCombinedMemory
     from .memory import AgentMemMemory
+    from .middleware import AgentMemMiddleware
+    from .recall_memory import AgentMemRecallMemory
 
 __all__ = [
     "AgentMemChatMessageHistory",
+    "AgentMemCombinedMemory",
     "AgentMemMemory",
+    "AgentMemMiddleware",
+    "AgentMemRecallMemory",
     "AgentMemRetriever",
     "AgentMemVectorStore",
     "MessageError",
     "get_memory_tools",
 ]
 
+_OF_EXTRAS = {
+    "AgentMemCombinedMemory": ".combined_memory",
+    "AgentMemMemory": ".memory",
+    "AgentMemMiddleware": ".middleware",
+    "AgentMemRecallMemory": ".recall_memory",
+}
+"""The module of each class that needs more than langchain-core."""
+
 
 def __getattr__(name: str) -> Any:
-    if name == "AgentMemMemory":
-        from .memory import AgentMemMemory
-
-        return AgentMemMemory
+    if name in _OF_EXTRAS:
+        return getattr(import_module(_OF_EXTRAS[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -16,6 +16,7 @@ from langchain_core.messages import BaseMessage
 from pydantic import SecretStr
 
 from ._messages import MESSAGES, from_memory, to_memory
+from ._window import Newest, ReadBack, Window
 
 
 class AgentMemChatMessageHistory(BaseChatMessageHistory):
@@ -66,9 +67,8 @@ class AgentMemChatMessageHistory(BaseChatMessageHistory):
         super().__init__()
         # Not `or`: an empty id is a caller's mistake, which the client refuses.
         self.session_id = new_id() if session_id is None else session_id
-        self._collection = collection
-        self._scope: dict[str, Any] = {
-            "session_id": self.session_id,
+        self._place: dict[str, Any] = {
+            "collection": collection,
             "user_id": user_id,
             "agent_id": agent_id,
         }
@@ -90,6 +90,33 @@ class AgentMemChatMessageHistory(BaseChatMessageHistory):
         """As `messages`."""
         client = self._clients.for_running_loop()
         return [from_memory(memory) async for memory in client.iterate(**self._reading())]
+
+    def newest(self, count: int) -> list[BaseMessage]:
+        """The newest messages, in the order they were said; only these are read.
+
+        Args:
+            count: how many, at least 1; there may be fewer.
+        """
+        return self.read_back(Newest(count))
+
+    async def anewest(self, count: int) -> list[BaseMessage]:
+        """As `newest`."""
+        return await self.aread_back(Newest(count))
+
+    def read_back(self, cut: Newest | Window) -> list[BaseMessage]:
+        """What is wanted of the end of the conversation, reading no more than it takes."""
+        back = ReadBack(cut)
+        while (request := back.request) is not None:
+            back.answered(self._clients.sync.list(**self._from_the_end(), **request))
+        return back.messages
+
+    async def aread_back(self, cut: Newest | Window) -> list[BaseMessage]:
+        """As `read_back`."""
+        client = self._clients.for_running_loop()
+        back = ReadBack(cut)
+        while (request := back.request) is not None:
+            back.answered(await client.list(**self._from_the_end(), **request))
+        return back.messages
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Append messages, in their order: all of them in one transaction, or none.
@@ -118,14 +145,17 @@ class AgentMemChatMessageHistory(BaseChatMessageHistory):
         await self._clients.for_running_loop().delete_all(**self._matching())
 
     def _matching(self) -> dict[str, Any]:
-        return {"filters": MESSAGES, "collection": self._collection, **self._scope}
+        return {"filters": MESSAGES, **self._place, "session_id": self.session_id}
 
     def _reading(self) -> dict[str, Any]:
         # By `seq`, the order in which the server stored them: clocks of several writers differ.
         return {**self._matching(), "order_by": "seq"}
 
+    def _from_the_end(self) -> dict[str, Any]:
+        return {**self._reading(), "order": "desc", "include_total": False}
+
     def _batches(self, messages: Sequence[BaseMessage]) -> Iterator[list[dict[str, Any]]]:
-        place = {"collection": self._collection, **self._scope}
+        place = {**self._place, "session_id": self.session_id}
         # All are converted before the first is sent: a message that can't be is found in time.
         items = [to_memory(message) | place for message in messages]
         return (items[start : start + MAX_BATCH] for start in range(0, len(items), MAX_BATCH))
