@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agentmem_client import AgentMemError, F, InvalidFilter
+from agentmem_client import AgentMemError, F, InvalidFilter, InvalidRequest
 from agentmem_langchain import get_memory_tools
 from langchain_core.documents import Document
 from langchain_core.load import dumps
 from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
@@ -26,11 +27,18 @@ def by_name(tools: list[BaseTool]) -> dict[str, BaseTool]:
     return {tool.name: tool for tool in tools}
 
 
-async def use(tools: list[BaseTool], way: Way, name: str, **arguments: Any) -> ToolMessage:
+async def use(
+    tools: list[BaseTool],
+    way: Way,
+    name: str,
+    *,
+    config: RunnableConfig | None = None,
+    **arguments: Any,
+) -> ToolMessage:
     """What a model gets that calls a tool."""
     call = {"name": name, "args": arguments, "id": "call-1", "type": "tool_call"}
     tool = by_name(tools)[name]
-    message = tool.invoke(call) if way == "sync" else await tool.ainvoke(call)
+    message = tool.invoke(call, config) if way == "sync" else await tool.ainvoke(call, config)
     assert isinstance(message, ToolMessage)
     assert message.tool_call_id == "call-1"
     return message
@@ -217,3 +225,49 @@ def test_the_metadata_is_not_the_callers_to_change_later(
     metadata["topic"] = "cars"
     assert tools["remember"].invoke("Ann has a cat.").startswith("Remembered")
     assert fake.bodies[0]["metadata"] == {"topic": "pets"}
+
+
+async def test_the_scope_of_each_run(connection: dict[str, Any], fake: Fake, way: Way) -> None:
+    def user(config: RunnableConfig) -> str:
+        found: str = config["configurable"]["user_id"]
+        return found
+
+    tools = get_memory_tools(user_id=user, agent_id=lambda _config: "guide", **connection)
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("remember", {"content": "A cat."}),
+        ("search_memory", {"query": "cat"}),
+    ]
+    for name, arguments in calls:
+        for who in ("ann", "bob"):
+            config: RunnableConfig = {"configurable": {"user_id": who}}
+            await use(tools, way, name, config=config, **arguments)
+            assert fake.bodies[-1]["user_id"] == who
+            assert fake.bodies[-1]["agent_id"] == "guide"
+    (anns, bobs) = fake.records
+    for_ann: RunnableConfig = {"configurable": {"user_id": "ann"}}
+    assert (await use(tools, way, "forget", config=for_ann, memory_id=bobs["id"])).status == "error"
+    await use(tools, way, "forget", config=for_ann, memory_id=anns["id"])
+    assert fake.records == [bobs]
+
+
+@pytest.mark.parametrize("found", [None, ""])
+async def test_a_run_that_names_nobody_reaches_nobody(
+    connection: dict[str, Any], fake: Fake, way: Way, found: Any
+) -> None:
+    tools = get_memory_tools(user_id=lambda _config: found, **connection)
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("remember", {"content": "A cat."}),
+        ("search_memory", {"query": "cat"}),
+        ("forget", {"memory_id": "a"}),
+    ]
+    for name, arguments in calls:
+        with pytest.raises(InvalidRequest, match="user_id"):
+            await use(tools, way, name, **arguments)
+    assert fake.requests == []
+
+
+def test_the_model_does_not_see_the_configuration(connection: dict[str, Any]) -> None:
+    for tool in get_memory_tools(user_id=lambda _config: "ann", **connection):
+        parameters = convert_to_openai_tool(tool)["function"]["parameters"]["properties"]
+        assert len(parameters) == 1
+        assert parameters.keys() < {"content", "query", "memory_id"}

@@ -1,7 +1,7 @@
 """Tools with which a model remembers, searches and forgets."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 from agentmem_client import (
@@ -12,12 +12,15 @@ from agentmem_client import (
     Filter,
     Filters,
     Hit,
+    InvalidRequest,
+    Memory,
 )
 from agentmem_client.errors import shown
 from agentmem_client.filters import joined, parse
 from agentmem_client.json_values import check_text
 from agentmem_client.models import Name
 from langchain_core.documents import Document
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import (
     AfterValidator,
@@ -28,7 +31,7 @@ from pydantic import (
     ValidationError,
 )
 
-from ._documents import Scope, to_documents
+from ._documents import to_documents
 from ._messages import MESSAGES
 
 _REMEMBER = """\
@@ -45,6 +48,9 @@ Delete one memory for good, by the id that search_memory or remember answered. U
 memory is wrong or no longer true, or when you are asked to forget it. To correct one, remember \
 what is right and forget what was wrong."""
 
+
+ScopeId: TypeAlias = str | Callable[[RunnableConfig], str] | None
+"""Part of a scope: fixed, found out for each call, or None, which does not restrict."""
 
 _Words: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(check_text)]
 
@@ -72,9 +78,9 @@ class _ForgetArguments(_Arguments):
 
 def get_memory_tools(
     *,
-    user_id: str | None,
-    agent_id: str | None = None,
-    session_id: str | None = None,
+    user_id: ScopeId,
+    agent_id: ScopeId = None,
+    session_id: ScopeId = None,
     filter: Filters | None = None,
     metadata: Mapping[str, Any] | None = None,
     k: int = 5,
@@ -90,6 +96,13 @@ def get_memory_tools(
 
         agent = create_agent(model, tools=get_memory_tools(user_id="ann"))
 
+    One agent for many users takes the user from each run, by a function of its configuration::
+
+        def user(config: RunnableConfig) -> str:
+            return config["configurable"]["user_id"]
+
+        agent = create_agent(model, tools=get_memory_tools(user_id=user))
+
     The scope and the filter are yours: no argument of a tool reaches beyond them. What a tool can't
     find it can't forget either, and what it remembers is always a new memory, so that a model that
     guesses an id harms nobody. The messages of a chat history stay out: a history is complete, and
@@ -100,7 +113,8 @@ def get_memory_tools(
     embedder is the caller) is raised in the loop that runs the tools, as an `AgentMemError`.
 
     Args:
-        user_id: whose memories. None does not restrict: all users' memories can be found and
+        user_id: whose memories, or a function that finds it out for each call; one that finds
+            nothing is an error. None does not restrict: all users' memories can be found and
             forgotten, which is right for an agent with one user alone.
         agent_id: as ``user_id``.
         session_id: as ``user_id``.
@@ -164,50 +178,67 @@ class _Memory:
         self,
         *,
         clients: ClientPair,
-        scope: Scope,
+        scope: Mapping[str, ScopeId],
         admitted: Filter | None,
         metadata: dict[str, Any] | None,
         k: int,
         collection: str,
     ) -> None:
         self._clients = clients
-        self._place: dict[str, Any] = {**scope, "collection": collection}
+        self._scope = scope
         self._admitted = admitted
         self._metadata = metadata
         self._k = k
+        self._collection = collection
 
-    def remember(self, content: str) -> str:
-        stored = self._clients.sync.add(content, metadata=self._metadata, **self._place)
-        return _remembered(stored.id)
+    def remember(self, content: str, config: RunnableConfig) -> str:
+        return _remembered(self._clients.sync.add(content, **self._adding(config)))
 
-    async def aremember(self, content: str) -> str:
+    async def aremember(self, content: str, config: RunnableConfig) -> str:
         client = self._clients.for_running_loop()
-        return _remembered((await client.add(content, metadata=self._metadata, **self._place)).id)
+        return _remembered(await client.add(content, **self._adding(config)))
 
-    def search(self, query: str) -> tuple[str, list[Document]]:
-        return _answer(self._clients.sync.search(query, **self._searching()))
+    def search(self, query: str, config: RunnableConfig) -> tuple[str, list[Document]]:
+        return _answer(self._clients.sync.search(query, **self._searching(config)))
 
-    async def asearch(self, query: str) -> tuple[str, list[Document]]:
+    async def asearch(self, query: str, config: RunnableConfig) -> tuple[str, list[Document]]:
         client = self._clients.for_running_loop()
-        return _answer(await client.search(query, **self._searching()))
+        return _answer(await client.search(query, **self._searching(config)))
 
-    def forget(self, memory_id: str) -> str:
-        return _forgot(memory_id, self._clients.sync.delete_all(**self._deleting(memory_id)))
+    def forget(self, memory_id: str, config: RunnableConfig) -> str:
+        deleted = self._clients.sync.delete_all(**self._deleting(memory_id, config))
+        return _forgot(memory_id, deleted)
 
-    async def aforget(self, memory_id: str) -> str:
+    async def aforget(self, memory_id: str, config: RunnableConfig) -> str:
         client = self._clients.for_running_loop()
-        return _forgot(memory_id, await client.delete_all(**self._deleting(memory_id)))
+        return _forgot(memory_id, await client.delete_all(**self._deleting(memory_id, config)))
 
-    def _searching(self) -> dict[str, Any]:
-        return {"limit": self._k, "filters": self._admitted, **self._place}
+    def _adding(self, config: RunnableConfig) -> dict[str, Any]:
+        return {"metadata": self._metadata, **self._place(config)}
 
-    def _deleting(self, memory_id: str) -> dict[str, Any]:
+    def _searching(self, config: RunnableConfig) -> dict[str, Any]:
+        return {"limit": self._k, "filters": self._admitted, **self._place(config)}
+
+    def _deleting(self, memory_id: str, config: RunnableConfig) -> dict[str, Any]:
         # Not the deletion of one memory, which asks for no more than its id.
-        return {"ids": [memory_id], "filters": self._admitted, **self._place}
+        return {"ids": [memory_id], "filters": self._admitted, **self._place(config)}
+
+    def _place(self, config: RunnableConfig) -> dict[str, Any]:
+        scope = {name: _found(name, given, config) for name, given in self._scope.items()}
+        return {**scope, "collection": self._collection}
 
 
-def _remembered(memory_id: str) -> str:
-    return f"Remembered, with the id {memory_id}"
+def _found(name: str, given: ScopeId, config: RunnableConfig) -> str | None:
+    if not callable(given):
+        return given
+    found = given(config)
+    if not found:  # None would mean everybody's
+        raise InvalidRequest(f"the function of the tools' {name} found none in this run")
+    return found
+
+
+def _remembered(memory: Memory) -> str:
+    return f"Remembered, with the id {memory.id}"
 
 
 def _answer(hits: Sequence[Hit]) -> tuple[str, list[Document]]:
