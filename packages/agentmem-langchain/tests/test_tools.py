@@ -185,7 +185,8 @@ async def test_what_the_model_cannot_mend_is_raised(
         ("forget", "memory_id"),
     ):
         with pytest.raises(AgentMemError, match="user_id"):
-            await use(tools, way, name, **{argument: "cat"})
+            arguments: dict[str, Any] = {argument: "cat"}
+            await use(tools, way, name, **arguments)
     assert fake.requests == []
 
 
