@@ -59,7 +59,7 @@ class VectorIndex:
         values = np.frombuffer(vectors, dtype="<f4").astype(np.float32)
         values = values.reshape(-1, self.dimension)
         if self.metric == "cosine":
-            values = np.stack([_normalised(row) for row in values])
+            values = _normalised(values)
         first = self._free_rows(rid, len(values))
         place = slice(first, first + len(values))
         self._rows.vectors[place] = values
@@ -256,11 +256,14 @@ def _best_of_each(ids: Ids, scores: Scores) -> tuple[Ids, Scores]:
     return ids[starts], np.maximum.reduceat(scores, starts)
 
 
-def _normalised(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One vector (d,), or several (n, d), each scaled to length 1; zeros stay."""
     # In float64, where the squares of float32 numbers neither overflow nor vanish.
-    wide = vector.astype(np.float64)
-    length = np.linalg.norm(wide)
-    return vector if length == 0 else (wide / length).astype(np.float32)
+    wide = vectors.astype(np.float64)
+    lengths = np.sqrt(np.einsum("...i,...i->...", wide, wide))[..., np.newaxis]
+    return np.where(lengths == 0, wide, wide / np.where(lengths == 0, 1, lengths)).astype(
+        np.float32
+    )
 
 
 def _closeness(

@@ -145,9 +145,9 @@ class _Operation:
             found = None
         if found is None:
             rid = self._insert(collection, record)
-            stored = replace(record, seq=rid)
-            self._index(collection, rid, stored, moved=True)
-            return Stored(stored, created=True)
+            record.seq = rid
+            self._index(collection, rid, record, moved=True)
+            return Stored(record, created=True)
         rid, before = found[0], rows.to_record(found[1:])
         stored = replace(record, seq=rid, created_at=before.created_at)
         self._replace(collection, rid, before, stored)
