@@ -29,6 +29,10 @@ class NodesNotAdded(AgentMemError):
         )
 
 
+class MessageError(AgentMemError, ValueError):
+    """A message that can't be stored and read back, or a stored one that can't be read."""
+
+
 def _summary(failures: Sequence[AddResult]) -> str:
     """Each reason with the nodes that it is of, shortened; `failures` has all of it."""
     ids_by_reason: dict[str, list[str]] = {}
