@@ -1,5 +1,6 @@
 """A store at the seam and one on a real server, each sync and async."""
 
+import asyncio
 import hashlib
 import json
 import math
@@ -216,6 +217,17 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def unique() -> str:
     """A name that no other test uses: of a collection, a user or a session."""
     return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def event_loop_of_sync_code() -> Iterator[asyncio.AbstractEventLoop]:
+    """The loop that LlamaIndex's sync code finds for async work; it would make one to keep."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop
+    loop.run_until_complete(loop.shutdown_asyncgens())  # closes the clients of the loop
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture
