@@ -12,7 +12,7 @@ from agentmem_llamaindex._messages import to_item
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 
-OWN = [{"@type": {"$eq": "message"}}, {"llamaindex": {"$eq": "chat_store"}}]
+OWN = [{"@type": {"$eq": "message"}}, {"format": {"$eq": "llamaindex"}}]
 ACTIVE = {"$and": [*OWN, {"@archived": {"$eq": False}}]}
 ARCHIVED = {"$and": [*OWN, {"@archived": {"$eq": True}}]}
 BOTH = {"$and": OWN}
@@ -53,7 +53,7 @@ async def test_add_messages_in_one_transaction(seam: Any) -> None:
     scope = {"session_id": "s", "user_id": "ann", "agent_id": "bot", "collection": "c"}
     assert first.items() >= scope.items()
     assert (first["content"], first["index_texts"]) == ("User: one", [])
-    assert first["metadata"] == {"role": "user", "llamaindex": "chat_store"}
+    assert first["metadata"] == {"role": "user", "format": "llamaindex"}
     assert second["content"] == "Assistant: two"
     assert json.loads(second["payload"])["role"] == "assistant"
 

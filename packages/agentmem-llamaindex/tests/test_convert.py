@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agentmem_client.models import AddResult, ErrorBody, Hit, Memory
-from agentmem_llamaindex import NodesNotAdded
-from agentmem_llamaindex._convert import UNRANKED, found, listed, stored_ids, to_items, to_node
+from agentmem_client.models import Hit, Memory
+from agentmem_llamaindex._convert import UNRANKED, found, listed, to_items, to_node
 from hypothesis import given
 from hypothesis import strategies as st
 from llama_index.core.schema import (
@@ -171,28 +170,3 @@ def test_result_has_nodes_similarities_and_ids() -> None:
     assert (result.ids, result.similarities) == (["n/1 ü"], [UNRANKED])
     result = found([])
     assert (result.nodes, result.ids, result.similarities) == ([], [], [])
-
-
-def failed(id_: str, message: str) -> AddResult:
-    return AddResult(id=id_, status="failed", error=ErrorBody(code="invalid", message=message))
-
-
-def test_failures_are_raised_with_ids_and_reasons() -> None:
-    good = AddResult(id="a", status="stored")
-    with pytest.raises(NodesNotAdded) as raised:
-        stored_ids([good, failed("b", "too long"), AddResult(id="c", status="updated")])
-    assert str(raised.value) == "1 of 3 nodes were not stored: 'b': too long"
-    assert raised.value.stored == ["a", "c"]
-    assert [failure.id for failure in raised.value.failures] == ["b"]
-
-
-def test_many_failures_are_summed_up() -> None:
-    same = [failed(str(number), "too long") for number in range(10)]
-    others = [failed("x" * 500, "no vector"), failed("y", "NaN"), failed("z", "unheard of")]
-    with pytest.raises(NodesNotAdded) as raised:
-        stored_ids(same + others)
-    assert str(raised.value) == (
-        "13 of 13 nodes were not stored: '0', '1', '2' and 7 more: too long; "
-        f"'{'x' * 64}…': no vector; 'y': NaN; …"
-    )
-    assert len(raised.value.failures) == 13

@@ -107,7 +107,7 @@ def test_a_chat_in_sync_code(server: Any) -> None:
     engine.reset()
     assert memory.get_all() == []
     with AgentMemClient(server.url) as client:
-        assert client.count(user_id="ann", filters={"llamaindex": "memory_block"}) > 0
+        assert client.count(user_id="ann", filters={"format": {"$exists": False}}) > 0
 
 
 @pytest.mark.usefixtures("event_loop_of_sync_code")

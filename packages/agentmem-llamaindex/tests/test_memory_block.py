@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 QUESTION = [ChatMessage("What is my cat called?")]
 NO_CHAT_STORE = {
-    "$not": {"$and": [{"@type": {"$eq": "message"}}, {"llamaindex": {"$eq": "chat_store"}}]}
+    "$not": {"$and": [{"@type": {"$eq": "message"}}, {"format": {"$eq": "llamaindex"}}]}
 }
 
 

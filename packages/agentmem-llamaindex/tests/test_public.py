@@ -11,7 +11,6 @@ from agentmem_llamaindex import (
     AgentMemMemoryBlock,
     AgentMemVectorStore,
     MessageError,
-    NodesNotAdded,
 )
 
 CONNECTION = {"api_url", "api_key", "client", "async_client"}
@@ -24,7 +23,6 @@ def test_public_surface() -> None:
         "AgentMemMemoryBlock",
         "AgentMemVectorStore",
         "MessageError",
-        "NodesNotAdded",
     }
     public = {
         name
@@ -50,7 +48,6 @@ def test_nodes_have_a_collection_of_their_own() -> None:
 
 
 def test_errors_have_the_one_root() -> None:
-    assert issubclass(NodesNotAdded, AgentMemError)
     assert issubclass(MessageError, AgentMemError)
 
 

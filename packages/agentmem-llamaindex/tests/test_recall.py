@@ -40,7 +40,7 @@ def test_item() -> None:
     assert item == {
         "content": "User: I sail.",
         "type": "message",
-        "metadata": {"role": "user", "llamaindex": "memory_block"},
+        "metadata": {"role": "user"},
         "event_at": NOW,
         "user_id": "ann",
         "agent_id": None,

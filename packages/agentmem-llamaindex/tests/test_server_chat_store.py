@@ -156,7 +156,7 @@ async def test_other_memories_of_the_session_are_none_of_its(
 ) -> None:
     place: dict[str, Any] = {"session_id": "s", "collection": chat.collection}
     client.add("a fact", **place)
-    client.add("Human: hi", type="message", metadata={"langchain_message": "{}"}, **place)
+    client.add("Human: hi", type="message", metadata={"format": "langchain"}, **place)
     client.add("elsewhere", session_id="other", collection=chat.collection)
     assert (await chat.get_messages("s", None), await chat.get_keys()) == ([], [])
     await chat.add_messages("s", said("one", "two"))

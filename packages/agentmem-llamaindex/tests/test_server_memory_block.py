@@ -103,7 +103,7 @@ async def test_what_others_stored_for_the_user_is_recalled(
 ) -> None:
     own = {"user_id": "ann", "collection": place["collection"]}
     client.add("Ann's cat Mia is three.", metadata={"year": 2026}, type="semantic", **own)
-    client.add("Human: a cat!", metadata={"langchain_message": "{}"}, type="message", **own)
+    client.add("Human: a cat!", metadata={"format": "langchain"}, type="message", **own)
     store = AgentMemChatStore(user_id="ann", searchable=True, **place)
     await store.add_messages("s", fresh("cat, in the conversation", "cat, archived"))
     await store.archive_oldest_messages("s", 1)
@@ -162,7 +162,7 @@ async def test_what_leaves_the_conversation_is_stored_once(
     active = await memory.aget_all(status=MessageStatus.ACTIVE)
     assert [*archived, *active] == talk
     assert (len(archived), len(active)) == (10, 2)
-    own = contents(client, place, filters={"llamaindex": "memory_block"})
+    own = contents(client, place, filters={"@type": "message", "format": {"$exists": False}})
     assert Counter(own) == Counter(f"User: {message.content}" for message in archived)
     await aclose(memory)
 

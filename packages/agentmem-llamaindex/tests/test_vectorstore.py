@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from agentmem_client import AgentMemError
+from agentmem_client import AgentMemError, NotAllStored
 from agentmem_client.vectors import pack, to_base64
-from agentmem_llamaindex import AgentMemVectorStore, NodesNotAdded
+from agentmem_llamaindex import AgentMemVectorStore
 from agentmem_llamaindex._convert import to_items
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -60,7 +60,7 @@ async def test_add_raises_after_the_good_ones(seam: Any, call: Any, make_node: A
     error = {"code": "dimension_mismatch", "message": "2 numbers, the collection has 3"}
     failure = {"id": "b", "status": "failed", "error": error}
     seam.answer("/batch", {"results": [{"id": "a", "status": "stored"}, failure]})
-    with pytest.raises(NodesNotAdded, match="'b': 2 numbers, the collection has 3") as raised:
+    with pytest.raises(NotAllStored, match="'b': 2 numbers, the collection has 3") as raised:
         await call(seam.store(), "add", [make_node("a", [1.0]), make_node("b", [1.0])])
     assert raised.value.stored == ["a"]
     (outcome,) = raised.value.failures
@@ -71,7 +71,7 @@ async def test_add_raises_after_the_good_ones(seam: Any, call: Any, make_node: A
 async def test_what_the_client_refuses_fails_alone(seam: Any, call: Any, make_node: Any) -> None:
     seam.answer("/batch", stored("good"))
     bad = [make_node("nul", [1.0], text="a\0b"), make_node("nan", [float("nan")])]
-    with pytest.raises(NodesNotAdded, match="2 of 3 nodes") as raised:
+    with pytest.raises(NotAllStored, match="2 of 3 were not stored") as raised:
         await call(seam.store(), "add", [bad[0], make_node("good", [1.0]), bad[1]])
     assert raised.value.stored == ["good"]
     assert [memory["id"] for memory in seam.sent[0]["memories"]] == ["good"]

@@ -15,7 +15,7 @@
 """
 
 from .chat_store import AgentMemChatStore
-from .errors import MessageError, NodesNotAdded
+from .errors import MessageError
 from .memory_block import AgentMemMemoryBlock
 from .vectorstore import DEFAULT_COLLECTION, AgentMemVectorStore
 
@@ -25,5 +25,4 @@ __all__ = [
     "AgentMemMemoryBlock",
     "AgentMemVectorStore",
     "MessageError",
-    "NodesNotAdded",
 ]

@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from agentmem_client.models import AddResult, Hit, Memory
+from agentmem_client.models import Hit, Memory
 from llama_index.core.schema import BaseNode, MetadataMode, Node, TextNode
 from llama_index.core.vector_stores.types import VectorStoreQueryResult
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
-
-from .errors import NodesNotAdded
 
 UNRANKED = 1.0
 """The similarity of a node that was found by its filters alone: it fits them, fully."""
@@ -48,19 +46,6 @@ def _to_metadata(node: BaseNode) -> dict[str, Any]:
         bare = resource.model_copy(update={"text": ""})
         node = node.model_copy(update={"text_resource": bare})
     return node_to_metadata_dict(node)
-
-
-def stored_ids(results: Sequence[AddResult]) -> list[str]:
-    """The ids of a batch, in the order of its items.
-
-    Raises:
-        NodesNotAdded: when one of them failed.
-    """
-    failures = [result for result in results if result.status == "failed"]
-    ids = [result.id for result in results if result.status != "failed" and result.id is not None]
-    if failures:
-        raise NodesNotAdded(failures, ids)
-    return ids
 
 
 def to_node(memory: Memory) -> BaseNode:

@@ -22,10 +22,10 @@ from .errors import MessageError
 MESSAGE_TYPE = "message"
 """The ``type`` of a memory that is a chat message."""
 ROLE_KEY = "role"
-ORIGIN_KEY = "llamaindex"
-"""Tells what of this package wrote a message: `CHAT_STORE` or `MEMORY_BLOCK`."""
-CHAT_STORE = "chat_store"
-MEMORY_BLOCK = "memory_block"
+FORMAT_KEY = "format"
+FORMAT = "llamaindex"
+"""Whose messages a chat store's are: another framework's, in the same session, have another form.
+"""
 
 Item: TypeAlias = dict[str, Any]
 """The arguments of a client's ``add``."""
@@ -33,7 +33,7 @@ Item: TypeAlias = dict[str, Any]
 
 def chat_messages(status: MessageStatus | None = None) -> Filter:
     """The filter that admits a chat store's messages, and no other memory of a session."""
-    own = (F("@type") == MESSAGE_TYPE) & (F(ORIGIN_KEY) == CHAT_STORE)
+    own = (F("@type") == MESSAGE_TYPE) & (F(FORMAT_KEY) == FORMAT)
     if status is None:
         return own
     return own & (F("@archived") == (MessageStatus(status) is MessageStatus.ARCHIVED))
@@ -52,7 +52,7 @@ def to_item(message: ChatMessage, status: MessageStatus, *, searchable: bool) ->
     return {
         "content": readable(message),
         "type": MESSAGE_TYPE,
-        "metadata": {ROLE_KEY: message.role.value, ORIGIN_KEY: CHAT_STORE},
+        "metadata": {ROLE_KEY: message.role.value, FORMAT_KEY: FORMAT},
         "payload": _dump(message),
         "archived": MessageStatus(status) is MessageStatus.ARCHIVED,
         "index_texts": None if searchable else [],

@@ -9,20 +9,12 @@ from typing import Any, TypeAlias
 from uuid import NAMESPACE_OID, uuid5
 
 from agentmem_client import Filter, Memory
+from agentmem_client.filters import joined
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from ._filters import to_filter
-from ._messages import (
-    MEMORY_BLOCK,
-    MESSAGE_TYPE,
-    ORIGIN_KEY,
-    ROLE_KEY,
-    Item,
-    chat_messages,
-    spoken,
-    storable,
-)
+from ._messages import MESSAGE_TYPE, ROLE_KEY, Item, chat_messages, spoken, storable
 
 SESSION_KEY = "session_id"
 """Where LlamaIndex puts the session of a message that leaves the short-term memory."""
@@ -55,7 +47,7 @@ def to_items(
             "id": id_,
             "content": content,
             "type": MESSAGE_TYPE,
-            "metadata": {ROLE_KEY: role, ORIGIN_KEY: MEMORY_BLOCK},
+            "metadata": {ROLE_KEY: role},
             "event_at": now,
             **scope,
         }
@@ -80,14 +72,13 @@ def given_filter(raw: object) -> object:
     return to_filter(raw) if isinstance(raw, MetadataFilters) else raw
 
 
-def recallable(own: Filter | None) -> Filter:
+def recallable(own: Filter | None) -> Filter | None:
     """The filter of a recall.
 
     A chat store's messages are left out: what is still in the conversation is in the prompt
     anyway, and what has left it is the block's own.
     """
-    others = ~chat_messages()
-    return others if own is None else others & own
+    return joined(~chat_messages(), own)
 
 
 def as_text(memories: Iterable[Memory]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from agentmem_client import AgentMemClient, AsyncAgentMemClient, F
+from agentmem_client import AgentMemClient, AsyncAgentMemClient, F, stored_ids
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -14,7 +14,7 @@ from llama_index.core.vector_stores.types import (
 from pydantic import SecretStr
 
 from ._connection import Connected
-from ._convert import found, listed, stored_ids, to_items, to_nodes
+from ._convert import found, listed, to_items, to_nodes
 from ._filters import REF_DOC_ID, slices, to_criteria
 from ._query import Listing, plan
 
@@ -101,7 +101,7 @@ class AgentMemVectorStore(Connected, BasePydanticVectorStore):
             The ids of the nodes, in their order.
 
         Raises:
-            NodesNotAdded: some failed, with ids and reasons; all the others are stored.
+            NotAllStored: some failed, with ids and reasons; all the others are stored.
             ValueError: a node has no embedding; nothing was stored.
         """
         items = to_items(nodes)
