@@ -173,6 +173,18 @@ async def aclose(memory: Memory) -> None:
             await one.aclose()
 
 
+async def test_the_question_itself_lifts_no_memory(place: dict[str, Any]) -> None:
+    # It is in the chat store when older messages become memories of the same session.
+    block = AgentMemMemoryBlock(user_id="ann", mode="sparse", similarity_top_k=1, **place)
+    memory = conversation(place, memory_blocks=[block])
+    await memory.aput(ChatMessage("My cat is called Mia."))
+    await memory.aput(ChatMessage("In winter I sail on lakes."))
+    await memory.aput(ChatMessage("Tell me, and please be honest, what do I do when it is winter?"))
+    assert len(await memory.aget_all(status=MessageStatus.ARCHIVED)) == 2
+    assert "User: In winter I sail on lakes." in str((await memory.aget())[0])
+    await aclose(memory)
+
+
 @pytest.mark.parametrize(
     ("insert_method", "role"), [(InsertMethod.SYSTEM, "system"), (InsertMethod.USER, "user")]
 )
