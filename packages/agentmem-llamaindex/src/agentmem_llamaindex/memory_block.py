@@ -30,13 +30,13 @@ class AgentMemMemoryBlock(Connected, BaseMemoryBlock[str]):
     other clients stored. The messages of an `AgentMemChatStore` are not recalled: those of the
     conversation are in the prompt anyway.
 
+    The connection's settings are no fields: ``api_key`` (from ``AGENTMEM_API_KEY`` where left
+    out), or ready clients as ``client``, whose settings are taken, and ``async_client``.
+
     Raises:
         pydantic.ValidationError: an unknown field, or one of the wrong type.
         AgentMemError: a connection setting can't be right, or `InvalidFilter` the filters. Every
             method raises this class or one below it for what fails on the way.
-
-    The connection's settings are no fields: ``api_key`` (from ``AGENTMEM_API_KEY`` where left
-    out), or ready clients as ``client``, whose settings are taken, and ``async_client``.
     """
 
     name: str = "RecalledMemories"
