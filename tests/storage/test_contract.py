@@ -1580,6 +1580,18 @@ async def test_the_previous_turn_finds_the_one_that_answers_it(store: Store) -> 
     assert await ids(store, selecting({"@content": {"$contains": "Paris"}})) == ["q"]
 
 
+async def test_what_no_search_finds_is_no_context(store: Store) -> None:
+    transcript = replace(turn("log", "visited Rome?"), index_texts=[], vectors=b"")
+    await put(store, turn("q", "visited Paris?"), transcript, turn("a", "yes"))
+    assert set(await saying(store, "paris")) == {"q", "a"}
+    assert await saying(store, "rome") == []
+    await put(store, turn("log", "visited Rome?"))
+    assert set(await saying(store, "rome")) == {"log", "a"}
+    await put(store, transcript)
+    assert set(await saying(store, "paris")) == {"q", "a"}
+    assert await saying(store, "rome") == []
+
+
 Change = Callable[[], list[Write]]
 
 

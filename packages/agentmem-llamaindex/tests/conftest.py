@@ -1,5 +1,6 @@
 """A store at the seam and one on a real server, each sync and async."""
 
+import asyncio
 import hashlib
 import json
 import math
@@ -18,7 +19,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 from agentmem_client import AgentMemClient, AsyncAgentMemClient
-from agentmem_llamaindex import AgentMemVectorStore
+from agentmem_llamaindex import AgentMemChatStore, AgentMemMemoryBlock, AgentMemVectorStore
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 
@@ -77,9 +78,9 @@ class Seam:
         self.headers: list[httpx.Headers] = []
         self.answers: dict[str, list[dict[str, Any]]] = {}
 
-    def answer(self, path: str, *answers: dict[str, Any]) -> None:
+    def answer(self, path: str, *answers: dict[str, Any], under: str = "memories") -> None:
         """What to answer there, one after the other; the last one for good."""
-        self.answers[f"/api/v1/memories{path}"] = list(answers)
+        self.answers[f"/api/v1/{under}{path}"] = list(answers)
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
@@ -95,16 +96,25 @@ class Seam:
         """The bodies, or query strings, of all requests."""
         return [sent for _, _, sent in self.requests]
 
-    def store(self, **settings: Any) -> AgentMemVectorStore:
+    def clients(self) -> dict[str, Any]:
+        """The keyword arguments that connect an adapter to the seam."""
         transport = httpx.MockTransport(self.handle)
         url = "http://seam.test"
-        return AgentMemVectorStore(
-            client=AgentMemClient(url, "k-1", http_client=httpx.Client(transport=transport)),
-            async_client=AsyncAgentMemClient(
+        return {
+            "client": AgentMemClient(url, "k-1", http_client=httpx.Client(transport=transport)),
+            "async_client": AsyncAgentMemClient(
                 url, "k-1", http_client=httpx.AsyncClient(transport=transport)
             ),
-            **settings,
-        )
+        }
+
+    def store(self, **settings: Any) -> AgentMemVectorStore:
+        return AgentMemVectorStore(**self.clients(), **settings)
+
+    def chat_store(self, **settings: Any) -> AgentMemChatStore:
+        return AgentMemChatStore(**self.clients(), **settings)
+
+    def memory_block(self, **settings: Any) -> AgentMemMemoryBlock:
+        return AgentMemMemoryBlock(**self.clients(), **settings)
 
 
 @pytest.fixture
@@ -140,25 +150,43 @@ def embed_model() -> BaseEmbedding:
     return WordEmbedding()
 
 
-@pytest.fixture(scope="session")
-def api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server in a process of its own, on a temporary file."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "agentmem_server.cli", "serve"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    command += ["--database", f"sqlite:///{(folder / 'memories.db').as_posix()}"]
-    log_path = folder / "server.log"
-    # Without a bound on the requests of a second, which tests reach.
-    environment = os.environ | {"AGENTMEM_RATE_LIMIT": "0"}
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-    try:
-        _await_ready(f"http://127.0.0.1:{port}", process, log_path)
-        yield f"http://127.0.0.1:{port}"
-    finally:
+class Server:
+    """A real server process on a file of its own, which can be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = folder / "memories.db"
+        self._log = folder / "server.log"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and return when it takes requests."""
+        command = [sys.executable, "-m", "agentmem_server.cli", "serve"]
+        command += ["--host", "127.0.0.1", "--port", str(self._port)]
+        command += ["--database", f"sqlite:///{self._database.as_posix()}"]
+        # Without a bound on the requests of a second, which tests reach.
+        environment = os.environ | {"AGENTMEM_RATE_LIMIT": "0"}
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                if httpx.get(f"{self.url}/health/ready", timeout=2).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass  # it doesn't listen yet
+            time.sleep(0.05)
+        self.stop()
+        pytest.fail(f"the server did not start:\n{self._log.read_text(errors='replace')[-3000:]}")
+
+    def stop(self) -> None:
+        """End it; what it has answered is on disk."""
+        process, self._process = self._process, None
+        if process is None:
+            return
         process.terminate()
         try:
             process.wait(15)
@@ -167,22 +195,45 @@ def api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.wait()
 
 
-def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/health/ready", timeout=2).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass  # it doesn't listen yet
-        time.sleep(0.05)
-    pytest.fail(f"the server did not start:\n{log.read_text(errors='replace')[-3000:]}")
+@pytest.fixture(scope="session")
+def api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a real server is that all tests share, each with names of its own."""
+    server = Server(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server.url
+    server.stop()
 
 
 @pytest.fixture
-def store(api_url: str) -> Iterator[AgentMemVectorStore]:
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A real server of the test's own."""
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test uses: of a collection, a user or a session."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def event_loop_of_sync_code() -> Iterator[asyncio.AbstractEventLoop]:
+    """The loop that LlamaIndex's sync code finds for async work; it would make one to keep."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop
+    loop.run_until_complete(loop.shutdown_asyncgens())  # closes the clients of the loop
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.fixture
+def store(api_url: str, unique: str) -> Iterator[AgentMemVectorStore]:
     """On the real server, in a collection of its own."""
-    store = AgentMemVectorStore(api_url=api_url, collection=f"test-{uuid.uuid4().hex[:12]}")
+    store = AgentMemVectorStore(api_url=api_url, collection=unique)
     yield store
     store.client.delete_collection(store.collection)
     store.close()

@@ -1,11 +1,11 @@
 import copy
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from agentmem_client.models import AddResult, ErrorBody, Hit, Memory
-from agentmem_llamaindex import NodesNotAdded
-from agentmem_llamaindex._convert import UNRANKED, found, listed, stored_ids, to_items, to_node
+from agentmem_client.models import Hit, Memory
+from agentmem_llamaindex._convert import UNRANKED, found, listed, to_items, to_node
 from hypothesis import given
 from hypothesis import strategies as st
 from llama_index.core.schema import (
@@ -19,6 +19,7 @@ from llama_index.core.schema import (
     RelatedNodeInfo,
     TextNode,
 )
+from pydantic import AnyUrl
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -58,7 +59,6 @@ def test_item_of_a_node() -> None:
     assert item["embedding"] == [0.25, -0.5]
     assert item["metadata"]["a.b"] == {"deep": [1, None, True, 1.5]}
     assert item["metadata"]["ref_doc_id"] == "doc-1"
-    assert "Mia" not in item["metadata"]["_node_content"]  # the text is not stored twice
 
 
 def test_content_is_the_text_alone() -> None:
@@ -73,9 +73,28 @@ def test_content_is_the_text_alone() -> None:
         TextNode(id_="empty", text="", embedding=[1.0]),
         IndexNode(id_="i", text="points elsewhere", index_id="other", embedding=[1.0]),
         ImageNode(id_="p", text="a caption", image_url="http://x.test/a.png", embedding=[1.0]),
+        ImageNode(id_="no caption", image="aGVsbG8=", image_mimetype="image/png", embedding=[1.0]),
+        IndexNode(id_="o", text="t", index_id="x", obj=TextNode(text="whole"), embedding=[1.0]),
         Node(id_="m", text_resource=MediaResource(text="a text"), embedding=[1.0]),
+        Node(
+            id_="typed",
+            text_resource=MediaResource(text="a text", mimetype="text/markdown"),
+            audio_resource=MediaResource(path=Path("a.mp3")),
+            embedding=[1.0],
+        ),
+        Node(
+            id_="no text",
+            image_resource=MediaResource(url=AnyUrl("http://x.test/a.png")),
+            embedding=[1.0],
+        ),
+        Node(
+            id_="text elsewhere",
+            text_resource=MediaResource(url=AnyUrl("http://x.test/a.txt")),
+            embedding=[1.0],
+        ),
+        Node(id_="nothing", embedding=[1.0]),
     ],
-    ids=lambda node: node.class_name(),
+    ids=lambda node: node.node_id,
 )
 def test_round_trip(node: BaseNode) -> None:
     back = round_trip(node)
@@ -104,11 +123,22 @@ def test_round_trip_of_any_text_and_metadata(text: str, metadata: dict[str, Any]
     assert back.metadata == metadata
 
 
-def test_nodes_are_not_changed() -> None:
-    node = full_node()
+@pytest.mark.parametrize(
+    "node",
+    [full_node(), Node(text_resource=MediaResource(text="a text"), embedding=[1.0])],
+    ids=lambda node: node.class_name(),
+)
+def test_nodes_are_not_changed(node: BaseNode) -> None:
     before = copy.deepcopy(node.model_dump())
     round_trip(node)
     assert node.model_dump() == before
+
+
+def test_the_text_is_stored_once() -> None:
+    for node in (full_node(), Node(text_resource=MediaResource(text="Mia"), embedding=[1.0])):
+        (item,) = to_items([node])
+        assert "Mia" in item["content"]
+        assert "Mia" not in item["metadata"]["_node_content"]
 
 
 def test_a_node_without_embedding_is_found_before_anything_is_sent() -> None:
@@ -140,28 +170,3 @@ def test_result_has_nodes_similarities_and_ids() -> None:
     assert (result.ids, result.similarities) == (["n/1 ü"], [UNRANKED])
     result = found([])
     assert (result.nodes, result.ids, result.similarities) == ([], [], [])
-
-
-def failed(id_: str, message: str) -> AddResult:
-    return AddResult(id=id_, status="failed", error=ErrorBody(code="invalid", message=message))
-
-
-def test_failures_are_raised_with_ids_and_reasons() -> None:
-    good = AddResult(id="a", status="stored")
-    with pytest.raises(NodesNotAdded) as raised:
-        stored_ids([good, failed("b", "too long"), AddResult(id="c", status="updated")])
-    assert str(raised.value) == "1 of 3 nodes were not stored: 'b': too long"
-    assert raised.value.stored == ["a", "c"]
-    assert [failure.id for failure in raised.value.failures] == ["b"]
-
-
-def test_many_failures_are_summed_up() -> None:
-    same = [failed(str(number), "too long") for number in range(10)]
-    others = [failed("x" * 500, "no vector"), failed("y", "NaN"), failed("z", "unheard of")]
-    with pytest.raises(NodesNotAdded) as raised:
-        stored_ids(same + others)
-    assert str(raised.value) == (
-        "13 of 13 nodes were not stored: '0', '1', '2' and 7 more: too long; "
-        f"'{'x' * 64}…': no vector; 'y': NaN; …"
-    )
-    assert len(raised.value.failures) == 13

@@ -1,19 +1,27 @@
 """LlamaIndex's own parts, on the store on a real server."""
 
-import asyncio
-from collections.abc import Iterator
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from agentmem_llamaindex import AgentMemVectorStore
-from llama_index.core import StorageContext, VectorStoreIndex
+from llama_index.core import StorageContext, VectorStoreIndex, load_index_from_storage
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
-from llama_index.core.llms import MockLLM
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.indices.vector_store import VectorIndexAutoRetriever
+from llama_index.core.llms import CompletionResponse, MockLLM
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import Document, IndexNode, TextNode
-from llama_index.core.storage.docstore import SimpleDocumentStore
-from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
+from llama_index.core.vector_stores.types import (
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+    MetadataInfo,
+    VectorStoreInfo,
+)
 
 PETS = [
     Document(id_="cat", text="The cat is called Mia. She is black.", metadata={"legs": 4}),
@@ -35,17 +43,6 @@ def build(
 
 def sources(nodes: list[Any]) -> list[str]:
     return [found.node.ref_doc_id for found in nodes]
-
-
-@pytest.fixture
-def event_loop_of_sync_code(store: AgentMemVectorStore) -> Iterator[None]:
-    """The loop that LlamaIndex's sync code finds for async work; it would make one to keep."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    loop.run_until_complete(store.aclose())
-    asyncio.set_event_loop(None)
-    loop.close()
 
 
 @pytest.mark.parametrize("use_async", [False, True])
@@ -142,17 +139,102 @@ def test_query_engine(store: AgentMemVectorStore, embed_model: BaseEmbedding) ->
     assert [found.node.ref_doc_id for found in answer.source_nodes] == ["cat"]
 
 
-def test_ingestion_pipeline_with_upserts(
-    store: AgentMemVectorStore, embed_model: BaseEmbedding
+IN_ANOTHER_PROCESS = """
+import sys
+from agentmem_llamaindex import AgentMemVectorStore
+from llama_index.core import Document, MockEmbedding, VectorStoreIndex
+
+store = AgentMemVectorStore(api_url=sys.argv[1], collection=sys.argv[2])
+index = VectorStoreIndex.from_vector_store(store, embed_model=MockEmbedding(embed_dim=64))
+index.delete_ref_doc("bird")
+index.insert(Document(id_="dog", text="A dog barks at night.", metadata={"legs": 4}))
+(found,) = index.as_retriever(vector_store_query_mode="text_search").retrieve("Mia")
+print(found.node.ref_doc_id, found.metadata, found.text)
+store.close()
+"""
+
+
+def test_the_index_in_another_process(
+    store: AgentMemVectorStore, embed_model: BaseEmbedding, api_url: str
 ) -> None:
-    pipeline = IngestionPipeline(
-        transformations=[SentenceSplitter(), embed_model],
-        docstore=SimpleDocumentStore(),
-        docstore_strategy=DocstoreStrategy.UPSERTS_AND_DELETE,
-        vector_store=store,
+    index = build(store, embed_model, PETS)
+    command = [sys.executable, "-c", IN_ANOTHER_PROCESS, api_url, store.collection]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert printed == "cat {'legs': 4} The cat is called Mia. She is black.\n"
+    retriever = index.as_retriever(similarity_top_k=9)
+    assert set(sources(retriever.retrieve("dog"))) == {"cat", "fish", "dog"}
+
+
+def test_an_index_that_is_persisted(
+    store: AgentMemVectorStore, embed_model: BaseEmbedding, tmp_path: Path
+) -> None:
+    index = build(store, embed_model, PETS)
+    index.storage_context.persist(tmp_path)
+    context = StorageContext.from_defaults(persist_dir=str(tmp_path), vector_store=store)
+    again = load_index_from_storage(context, embed_model=embed_model)
+    assert sources(again.as_retriever(similarity_top_k=1).retrieve("parrot")) == ["bird"]
+
+
+class ScriptedLLM(MockLLM):
+    """Answers what it was told to, whatever it is asked."""
+
+    _answer: str = PrivateAttr()
+
+    def __init__(self, answer: str) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return CompletionResponse(text=self._answer)
+
+
+INFO = VectorStoreInfo(
+    content_info="sentences about animals",
+    metadata_info=[MetadataInfo(name="legs", type="int", description="how many legs it has")],
+)
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"query": "cat", "filters": [{"key": "legs", "value": 3, "operator": ">"}]}, ["cat"]),
+        ({"query": "cat", "filters": [{"key": "legs", "value": [0, 2], "operator": "in"}]}, 2),
+        ({"query": "", "filters": [{"key": "legs", "value": 2}]}, ["bird"]),
+        ({"query": "the bowl", "filters": [], "top_k": 1}, ["fish"]),
+    ],
+    ids=str,
+)
+async def test_filters_that_a_model_makes(
+    store: AgentMemVectorStore, embed_model: BaseEmbedding, way: str, spec: Any, expected: Any
+) -> None:
+    index = build(store, embed_model, PETS)
+    retriever = VectorIndexAutoRetriever(
+        index,
+        vector_store_info=INFO,
+        llm=ScriptedLLM(json.dumps(spec)),
+        similarity_top_k=5,
+        extra_filters=MetadataFilters(
+            filters=[MetadataFilter(key="legs", value=4, operator=FilterOperator.LTE)]
+        ),
     )
-    pipeline.run(documents=PETS)
-    changed = Document(id_="cat", text="The cat has moved out.")
-    asyncio.run(pipeline.arun(documents=[changed, PETS[1]]))
-    texts = {node.ref_doc_id: node.get_content() for node in store.get_nodes()}
-    assert texts == {"cat": "The cat has moved out.", "bird": "The parrot can say hello."}
+    if way == "async":
+        found = await retriever.aretrieve("whatever the model makes of it")
+    else:
+        found = retriever.retrieve("whatever the model makes of it")
+    assert sources(found) == expected or len(found) == expected
+    await store.aclose()
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+async def test_a_query_engine_with_a_filter(
+    store: AgentMemVectorStore, embed_model: BaseEmbedding, way: str
+) -> None:
+    walks = MetadataFilters(filters=[MetadataFilter(key="legs", value=4)])
+    index = build(store, embed_model, PETS)
+    engine = index.as_query_engine(llm=MockLLM(), similarity_top_k=3, filters=walks)
+    question = "What swims in a bowl?"
+    answer = await engine.aquery(question) if way == "async" else engine.query(question)
+    assert sources(answer.source_nodes) == ["cat"]
+    assert "Goldfish" not in str(answer)
+    await store.aclose()

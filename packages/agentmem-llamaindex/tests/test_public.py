@@ -2,15 +2,27 @@ import inspect
 from importlib.resources import files
 
 import agentmem_llamaindex
+import pytest
+from agentmem_client import DEFAULT_COLLECTION as SERVER_COLLECTION
 from agentmem_client import AgentMemError
-from agentmem_llamaindex import DEFAULT_COLLECTION, AgentMemVectorStore, NodesNotAdded
+from agentmem_llamaindex import (
+    DEFAULT_COLLECTION,
+    AgentMemChatStore,
+    AgentMemMemoryBlock,
+    AgentMemVectorStore,
+    MessageError,
+)
+
+CONNECTION = {"api_url", "api_key", "client", "async_client"}
 
 
 def test_public_surface() -> None:
     assert set(agentmem_llamaindex.__all__) == {
         "DEFAULT_COLLECTION",
+        "AgentMemChatStore",
+        "AgentMemMemoryBlock",
         "AgentMemVectorStore",
-        "NodesNotAdded",
+        "MessageError",
     }
     public = {
         name
@@ -20,21 +32,23 @@ def test_public_surface() -> None:
     assert public == set(agentmem_llamaindex.__all__)
 
 
-def test_settings_of_the_store_are_keywords() -> None:
-    _, *parameters, rest = inspect.signature(AgentMemVectorStore.__init__).parameters.values()
-    assert {parameter.name: parameter.default for parameter in parameters} == {
-        "api_url": None,
-        "api_key": None,
-        "collection": DEFAULT_COLLECTION,
-        "client": None,
-        "async_client": None,
-    }
+@pytest.mark.parametrize("cls", [AgentMemVectorStore, AgentMemChatStore, AgentMemMemoryBlock])
+def test_settings_are_keywords(cls: type) -> None:
+    _, *parameters, rest = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    assert {parameter.name for parameter in parameters} >= CONNECTION
     assert {parameter.kind for parameter in parameters} == {inspect.Parameter.KEYWORD_ONLY}
     assert rest.kind is inspect.Parameter.VAR_KEYWORD
 
 
+def test_nodes_have_a_collection_of_their_own() -> None:
+    # The server embeds what is in `default`; an index brings its vectors along.
+    assert AgentMemVectorStore().collection == DEFAULT_COLLECTION == "llamaindex"
+    assert AgentMemChatStore().collection == SERVER_COLLECTION
+    assert AgentMemMemoryBlock().collection == SERVER_COLLECTION
+
+
 def test_errors_have_the_one_root() -> None:
-    assert issubclass(NodesNotAdded, AgentMemError)
+    assert issubclass(MessageError, AgentMemError)
 
 
 def test_types_are_published() -> None:

@@ -140,3 +140,9 @@ def test_a_limit_is_never_cut(top_k: int) -> None:
 def test_an_unknown_keyword_is_refused() -> None:
     with pytest.raises(TypeError, match="where_clause"):
         planned("default", {"where_clause": "x"}, query_embedding=VECTOR)
+
+
+@pytest.mark.parametrize("field", [{"output_fields": ["topic"]}, {"embedding_field": "title"}])
+def test_a_field_that_would_be_ignored_is_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no embedding_field and no output_fields"):
+        planned("default", query_embedding=VECTOR, **field)

@@ -6,7 +6,8 @@ import random
 from typing import Any
 
 import pytest
-from agentmem_llamaindex import AgentMemVectorStore, NodesNotAdded
+from agentmem_client import NotAllStored
+from agentmem_llamaindex import AgentMemVectorStore
 from llama_index.core.indices.query.embedding_utils import get_top_k_mmr_embeddings
 from llama_index.core.schema import MetadataMode, NodeRelationship, TextNode
 from llama_index.core.vector_stores import SimpleVectorStore
@@ -83,7 +84,7 @@ async def test_a_bad_node_fails_alone(
         make_node("3", [1.0, 0.0], text="nul \0"),
         make_node("4", [1.0, 0.0]),
     ]
-    with pytest.raises(NodesNotAdded) as raised:
+    with pytest.raises(NotAllStored) as raised:
         await call(store, "add", nodes)
     assert raised.value.stored == ["1", "4"]
     codes = [(one.id, one.error and one.error.code) for one in raised.value.failures]
@@ -95,7 +96,7 @@ async def test_a_collection_that_the_server_embeds_refuses_nodes(
     store: AgentMemVectorStore, call: Any, make_node: Any
 ) -> None:
     store.client.add("The cat is called Mia.", collection=store.collection)
-    with pytest.raises(NodesNotAdded) as raised:
+    with pytest.raises(NotAllStored) as raised:
         await call(store, "add", [make_node("1", [1.0, 0.0])])
     (failure,) = raised.value.failures
     assert failure.error is not None

@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from agentmem_client.models import AddResult, Hit, Memory
-from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+from agentmem_client.models import Hit, Memory
+from llama_index.core.schema import BaseNode, MetadataMode, Node, TextNode
 from llama_index.core.vector_stores.types import VectorStoreQueryResult
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
-
-from .errors import NodesNotAdded
 
 UNRANKED = 1.0
 """The similarity of a node that was found by its filters alone: it fits them, fully."""
@@ -30,22 +28,24 @@ def _to_item(node: BaseNode) -> dict[str, Any]:
     return {
         "id": node.node_id,
         "content": node.get_content(metadata_mode=MetadataMode.NONE),
-        "metadata": node_to_metadata_dict(node, remove_text=True, flat_metadata=False),
+        "metadata": _to_metadata(node),
         "embedding": node.embedding,
     }
 
 
-def stored_ids(results: Sequence[AddResult]) -> list[str]:
-    """The ids of a batch, in the order of its items.
+def _to_metadata(node: BaseNode) -> dict[str, Any]:
+    """The node without its text, which is the memory's content.
 
-    Raises:
-        NodesNotAdded: when one of them failed.
+    LlamaIndex leaves out a `Node`'s whole text resource, with its type and origin, and reads
+    back an empty one where there was none.
     """
-    failures = [result for result in results if result.status == "failed"]
-    ids = [result.id for result in results if result.status != "failed" and result.id is not None]
-    if failures:
-        raise NodesNotAdded(failures, ids)
-    return ids
+    if node.class_name() != Node.class_name() or not isinstance(node, Node):
+        return node_to_metadata_dict(node, remove_text=True)
+    resource = node.text_resource
+    if resource is not None and resource.text is not None:
+        bare = resource.model_copy(update={"text": ""})
+        node = node.model_copy(update={"text_resource": bare})
+    return node_to_metadata_dict(node)
 
 
 def to_node(memory: Memory) -> BaseNode:
@@ -54,8 +54,13 @@ def to_node(memory: Memory) -> BaseNode:
     A memory that was not made from a node, but written by another client into the same
     collection, becomes a `TextNode` with its id, content and metadata.
     """
+    node: BaseNode
     if "_node_content" in memory.metadata:
-        node = metadata_dict_to_node(memory.metadata, text=memory.content)
+        node = metadata_dict_to_node(memory.metadata)
+        if not isinstance(node, Node):
+            node.set_content(memory.content)
+        elif node.text_resource is not None and node.text_resource.text is not None:
+            node.text_resource.text = memory.content
     else:
         node = TextNode(id_=memory.id, text=memory.content, metadata=memory.metadata)
     node.embedding = memory.embedding

@@ -48,12 +48,18 @@ def plan(query: VectorStoreQuery, keywords: Mapping[str, Any]) -> SearchArgument
             ``mmr_prefetch_factor``.
 
     Raises:
-        ValueError: the mode is not offered, lacks what it needs, or a number is out of range.
+        ValueError: the mode or a field is not offered, the mode lacks what it needs, or a number
+            is out of range.
         TypeError: an unknown keyword: it may have been meant to narrow the answer.
         InvalidFilter: the filters can't be honoured.
     """
     if unknown := set(keywords) - _KEYWORDS:
         raise TypeError(f"unknown keywords of a query: {', '.join(sorted(unknown))}")
+    if query.embedding_field is not None or query.output_fields is not None:
+        raise ValueError(
+            "a query has no embedding_field and no output_fields here: a node has one vector, and "
+            "comes back whole"
+        )
     filters = narrow(query.filters, node_ids=query.node_ids or None, doc_ids=query.doc_ids)
     match query.mode:
         case VectorStoreQueryMode.DEFAULT if query.query_embedding is None and not query.query_str:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from agentmem_client import AgentMemClient, AsyncAgentMemClient, ClientPair, F
-from llama_index.core.bridge.pydantic import PrivateAttr
+from agentmem_client import AgentMemClient, AsyncAgentMemClient, F, stored_ids
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
@@ -14,7 +13,8 @@ from llama_index.core.vector_stores.types import (
 )
 from pydantic import SecretStr
 
-from ._convert import found, listed, stored_ids, to_items, to_nodes
+from ._connection import Connected
+from ._convert import found, listed, to_items, to_nodes
 from ._filters import REF_DOC_ID, slices, to_criteria
 from ._query import Listing, plan
 
@@ -22,7 +22,7 @@ DEFAULT_COLLECTION = "llamaindex"
 """Not the server's own ``default``, where the server embeds: here the vectors are the index's."""
 
 
-class AgentMemVectorStore(BasePydanticVectorStore):
+class AgentMemVectorStore(Connected, BasePydanticVectorStore):
     """Keeps the nodes of an index, with text, metadata and vectors, on an AgentMem server.
 
     ::
@@ -59,11 +59,7 @@ class AgentMemVectorStore(BasePydanticVectorStore):
     stores_text: bool = True
     is_embedding_query: bool = True
     flat_metadata: bool = False
-    api_url: str | None = None
     collection: str = DEFAULT_COLLECTION
-
-    _clients: ClientPair = PrivateAttr()
-    _ready_made: bool = PrivateAttr()
 
     def __init__(
         self,
@@ -75,9 +71,14 @@ class AgentMemVectorStore(BasePydanticVectorStore):
         async_client: AsyncAgentMemClient | None = None,
         **fields: Any,
     ) -> None:
-        super().__init__(api_url=api_url, collection=collection, **fields)
-        self._clients = ClientPair(api_url, api_key, client=client, async_client=async_client)
-        self._ready_made = client is not None or async_client is not None
+        super().__init__(
+            api_url=api_url,
+            api_key=api_key,
+            client=client,
+            async_client=async_client,
+            collection=collection,
+            **fields,
+        )
 
     @classmethod
     def class_name(cls) -> str:
@@ -88,14 +89,6 @@ class AgentMemVectorStore(BasePydanticVectorStore):
     def client(self) -> AgentMemClient:
         """The client of the sync methods."""
         return self._clients.sync
-
-    def close(self) -> None:
-        """Close the connections of the sync methods; ready clients are left open."""
-        self._clients.close()
-
-    async def aclose(self) -> None:
-        """Close them, and those of the running event loop."""
-        await self._clients.aclose()
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Store nodes; one whose id is known is replaced.
@@ -108,7 +101,7 @@ class AgentMemVectorStore(BasePydanticVectorStore):
             The ids of the nodes, in their order.
 
         Raises:
-            NodesNotAdded: some failed, with ids and reasons; all the others are stored.
+            NotAllStored: some failed, with ids and reasons; all the others are stored.
             ValueError: a node has no embedding; nothing was stored.
         """
         items = to_items(nodes)
@@ -265,14 +258,3 @@ class AgentMemVectorStore(BasePydanticVectorStore):
         """As `clear`."""
         client = self._clients.for_running_loop()
         await client.delete_all(everything=True, collection=self.collection)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: connections are made again, and the key stays out of the pickle.
-
-        Raises:
-            TypeError: the store has a ready client, of which a pickle could keep nothing; it
-                would come back talking to another server.
-        """
-        if self._ready_made:
-            raise TypeError("a store with a ready client can't be pickled: give it an api_url")
-        return {"__dict__": dict(self.__dict__)}

@@ -64,11 +64,15 @@ def neighbour(
     *,
     before: bool,
 ) -> int | None:
-    """The record id of the living turn before or after one in the same session of the user."""
+    """The record id of the living turn before or after one in the same session of the user.
+
+    What no search finds is no turn: a transcript that is kept beside memories would give its last
+    message to each of them as what they answer.
+    """
     sign, order = ("<", "DESC") if before else (">", "ASC")
     found = connection.execute(
         "SELECT rid FROM memory WHERE cid = ? AND session_id = ? AND user_id IS ? "
-        f"AND rid {sign} ? AND (expires_at IS NULL OR expires_at > ?) "
+        f"AND rid {sign} ? AND (expires_at IS NULL OR expires_at > ?) AND index_texts IS NOT '[]' "
         f"ORDER BY rid {order} LIMIT 1",
         (cid, session_id, user_id, rid, times.now()),
     ).fetchone()

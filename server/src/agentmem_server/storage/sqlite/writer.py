@@ -199,7 +199,8 @@ class _Operation:
             self._add_tags(collection, rid, after)
         moved = (before.user_id, before.session_id) != (after.user_id, after.session_id)
         left = self._following(collection, rid, before) if moved else None
-        self._index(collection, rid, after, moved=moved or before.content != after.content)
+        other = before.content != after.content or bool(before.texts) != bool(after.texts)
+        self._index(collection, rid, after, moved=moved or other)
         if left is not None:
             self._index_keywords(collection, left)
 
