@@ -184,8 +184,8 @@ async def test_what_the_model_cannot_mend_is_raised(
         ("search_memory", "query"),
         ("forget", "memory_id"),
     ):
+        arguments: dict[str, Any] = {argument: "cat"}
         with pytest.raises(AgentMemError, match="user_id"):
-            arguments: dict[str, Any] = {argument: "cat"}
             await use(tools, way, name, **arguments)
     assert fake.requests == []
 
