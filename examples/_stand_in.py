@@ -40,10 +40,11 @@ def answer_from_history(prompt: str) -> str:
     """Answer from what the person said earlier in the prompt, and from nothing else.
 
     Args:
-        prompt: of a conversation, with a line ``Human: …`` for each thing said, the last one being
-            what to answer to.
+        prompt: of a conversation, with a line ``Human: …`` for each thing said (in a list, with its
+            day before it: ``- (2026-05-08) Human: …``), the last one being what to answer to.
     """
-    *earlier, last = re.findall(r"^Human: (.*)$", prompt, re.MULTILINE) or [""]
+    said = r"^(?:- \([\d-]+\) )?Human: (.*)$"
+    *earlier, last = re.findall(said, prompt, re.MULTILINE) or [""]
     history = "\n".join(earlier)
     if "?" not in last:
         return "All right."

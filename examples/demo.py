@@ -9,6 +9,7 @@ import os
 import sys
 import time
 
+import agent
 import chat_memory
 import rag
 import sdk
@@ -19,6 +20,7 @@ EXAMPLES = {
     "A LangChain conversation that outlives its process (examples/chat_memory.py)": (
         chat_memory.main
     ),
+    "A LangChain agent that recalls across its threads (examples/agent.py)": agent.main,
     "A LlamaIndex index over this project's documents (examples/rag.py)": rag.main,
 }
 

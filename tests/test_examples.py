@@ -29,6 +29,7 @@ def run(name: str) -> subprocess.CompletedProcess[str]:
     [
         ("sdk.py", "cleaned up"),
         ("chat_memory.py", "It still knows."),
+        ("agent.py", "It recalls, and tells nobody else."),
         ("rag.py", "cleaned up"),
         ("demo.py", "all held"),
     ],
