@@ -5,15 +5,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import pytest
-from agentmem_client import AgentMemClient, AsyncAgentMemClient
+from agentmem_client import AgentMemClient, AsyncAgentMemClient, new_id
+
+if TYPE_CHECKING:
+    from agentmem_langchain import AgentMemStore
 
 Way = Literal["sync", "async"]
 
@@ -194,3 +197,40 @@ async def clients(server: Server) -> AsyncIterator[dict[str, Any]]:
     with AgentMemClient(server.url) as client:
         async with AsyncAgentMemClient(server.url) as async_client:
             yield {"client": client, "async_client": async_client}
+
+
+class StoreCalls:
+    """A LangGraph store, called through one of its halves."""
+
+    def __init__(self, store: "AgentMemStore", way: Way) -> None:
+        self.store = store
+        self.way = way
+
+    async def __call__(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        if self.way == "sync":
+            return getattr(self.store, method)(*args, **kwargs)
+        return await getattr(self.store, f"a{method}")(*args, **kwargs)
+
+
+@pytest.fixture
+def through(way: Way) -> Callable[["AgentMemStore"], StoreCalls]:
+    """Calls a LangGraph store through the half that the test goes through."""
+    return lambda store: StoreCalls(store, way)
+
+
+@pytest.fixture
+def make_store(
+    clients: dict[str, Any], through: Callable[["AgentMemStore"], StoreCalls]
+) -> Callable[..., StoreCalls]:
+    """Makes stores on the real server, each with a collection of its own unless it is told."""
+    from agentmem_langchain import AgentMemStore
+
+    return lambda **options: through(
+        AgentMemStore(**{"collection": new_id(), **clients, **options})
+    )
+
+
+@pytest.fixture
+def store(make_store: Callable[..., StoreCalls]) -> StoreCalls:
+    """A store with an empty collection, where the server embeds."""
+    return make_store()

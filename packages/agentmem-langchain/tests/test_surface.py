@@ -6,7 +6,13 @@ import sys
 import agentmem_langchain
 import pytest
 
-PUBLIC = {"AgentMemChatMessageHistory", "AgentMemMemory", "AgentMemRetriever", "MessageError"}
+PUBLIC = {
+    "AgentMemChatMessageHistory",
+    "AgentMemMemory",
+    "AgentMemRetriever",
+    "AgentMemStore",
+    "MessageError",
+}
 
 
 def test_the_public_surface() -> None:
@@ -40,19 +46,29 @@ def test_importing_it_loads_neither_langchain_classic_nor_langgraph() -> None:
     assert run(code) == "[]"
 
 
-@pytest.mark.parametrize("place", ["agentmem_langchain", "agentmem_langchain.memory"])
-def test_without_langchain_classic_the_error_says_what_to_install(place: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "module", "root", "extra"),
+    [
+        ("AgentMemMemory", "memory", "langchain_classic", "classic"),
+        ("AgentMemStore", "store", "langgraph", "langgraph"),
+    ],
+)
+@pytest.mark.parametrize("by_package", [True, False])
+def test_without_an_extra_the_error_says_what_to_install(
+    name: str, module: str, root: str, extra: str, by_package: bool
+) -> None:
+    place = "agentmem_langchain" if by_package else f"agentmem_langchain.{module}"
     code = (
         "import sys\n"
         "class Missing:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] == 'langchain_classic':\n"
+        f"        if name.partition('.')[0] == {root!r}:\n"
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Missing())\n"
         "from agentmem_langchain import AgentMemChatMessageHistory, AgentMemRetriever\n"
         "try:\n"
-        f"    from {place} import AgentMemMemory\n"
+        f"    from {place} import {name}\n"
         "except ImportError as error:\n"
         "    print(error)\n"
     )
-    assert 'pip install "agentmem-langchain[classic]"' in run(code)
+    assert f'pip install "agentmem-langchain[{extra}]"' in run(code)

@@ -1,4 +1,4 @@
-"""LangChain on AgentMem: a chat history, a conversation memory and a retriever.
+"""LangChain on AgentMem: a chat history, a conversation memory, a retriever and a store.
 
 ::
 
@@ -7,8 +7,8 @@
     retriever = AgentMemRetriever(api_url="http://localhost:8080", user_id="ann")
     documents = retriever.invoke("What is the cat's name?")
 
-`AgentMemMemory` needs langchain-classic, the extra ``classic``, and loads it when it is first
-asked for; nothing else does.
+`AgentMemMemory` needs langchain-classic, the extra ``classic``, and `AgentMemStore`
+langgraph-checkpoint, the extra ``langgraph``; each loads it when it is first asked for.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,13 @@ from .retriever import AgentMemRetriever
 
 if TYPE_CHECKING:
     from .memory import AgentMemMemory
+    from .store import AgentMemStore
 
 __all__ = [
     "AgentMemChatMessageHistory",
     "AgentMemMemory",
     "AgentMemRetriever",
+    "AgentMemStore",
     "MessageError",
 ]
 
@@ -33,6 +35,10 @@ def __getattr__(name: str) -> Any:
         from .memory import AgentMemMemory
 
         return AgentMemMemory
+    if name == "AgentMemStore":
+        from .store import AgentMemStore
+
+        return AgentMemStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
