@@ -43,4 +43,4 @@ def test_the_example_runs(name: str, shows: str) -> None:
 
 def test_every_example_is_run() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")}
-    assert names == {"sdk.py", "chat_memory.py", "rag.py", "demo.py"}
+    assert names == {"sdk.py", "chat_memory.py", "agent.py", "rag.py", "demo.py"}

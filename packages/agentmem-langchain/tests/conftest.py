@@ -9,16 +9,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
 import pytest
-from agentmem_client import AgentMemClient, AsyncAgentMemClient
+from agentmem_client import AgentMemClient, AsyncAgentMemClient, new_id
 from agentmem_langchain._messages import to_memory
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field
+
+if TYPE_CHECKING:
+    from agentmem_langchain import AgentMemStore
 
 Way = Literal["sync", "async"]
 Ask = Callable[..., Awaitable[list[BaseMessage]]]
@@ -310,3 +313,40 @@ def ask(way: Way) -> Ask:
         return messages
 
     return ask
+
+
+class StoreCalls:
+    """A LangGraph store, called through one of its halves."""
+
+    def __init__(self, store: "AgentMemStore", way: Way) -> None:
+        self.store = store
+        self.way = way
+
+    async def __call__(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        if self.way == "sync":
+            return getattr(self.store, method)(*args, **kwargs)
+        return await getattr(self.store, f"a{method}")(*args, **kwargs)
+
+
+@pytest.fixture
+def through(way: Way) -> Callable[["AgentMemStore"], StoreCalls]:
+    """Calls a LangGraph store through the half that the test goes through."""
+    return lambda store: StoreCalls(store, way)
+
+
+@pytest.fixture
+def make_store(
+    clients: dict[str, Any], through: Callable[["AgentMemStore"], StoreCalls]
+) -> Callable[..., StoreCalls]:
+    """Makes stores on the real server, each with a collection of its own unless it is told."""
+    from agentmem_langchain import AgentMemStore
+
+    return lambda **options: through(
+        AgentMemStore(**{"collection": new_id(), **clients, **options})
+    )
+
+
+@pytest.fixture
+def store(make_store: Callable[..., StoreCalls]) -> StoreCalls:
+    """A store with an empty collection, where the server embeds."""
+    return make_store()

@@ -43,6 +43,7 @@ class Model(FakeListChatModel):
 @pytest.mark.filterwarnings(
     "ignore::langchain_core._api.deprecation.LangChainDeprecationWarning",
     "ignore:RunnableWithMessageHistory is deprecated",
+    "ignore:Importing Send from langgraph.constants",  # by trustcall, which langmem needs
 )
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(

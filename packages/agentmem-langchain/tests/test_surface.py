@@ -14,6 +14,7 @@ PUBLIC = {
     "AgentMemMiddleware",
     "AgentMemRecallMemory",
     "AgentMemRetriever",
+    "AgentMemStore",
     "AgentMemVectorStore",
     "MessageError",
     "get_memory_tools",
@@ -24,6 +25,7 @@ EXTRAS = {
     "AgentMemMemory": ("memory", "langchain_classic", "classic"),
     "AgentMemMiddleware": ("middleware", "langchain", "agents"),
     "AgentMemRecallMemory": ("recall_memory", "langchain_classic", "classic"),
+    "AgentMemStore": ("store", "langgraph", "langgraph"),
 }
 """The module of each class that needs more than langchain-core, the package, and its extra."""
 
@@ -79,7 +81,8 @@ def test_without_an_extra_the_error_says_what_to_install(name: str) -> None:
     module, package, extra = EXTRAS[name]
     for place in ("agentmem_langchain", f"agentmem_langchain.{module}"):
         said = run(MISSING.format(package=package, place=place, name=name))
-        assert said.startswith(f"ImportError {name} needs {package.replace('_', '-')}: ")
+        distribution = "langgraph-checkpoint" if package == "langgraph" else package
+        assert said.startswith(f"ImportError {name} needs {distribution.replace('_', '-')}: ")
         assert said.endswith(f'pip install "agentmem-langchain[{extra}]"')
 
 

@@ -7,8 +7,8 @@
     retriever = AgentMemRetriever(api_url="http://localhost:8080", user_id="ann")
     documents = retriever.invoke("What is the cat's name?")
 
-What needs langchain-classic (the extra ``classic``) or langchain (``agents``) loads it when it is
-first asked for; nothing else does.
+What needs langchain-classic (the extra ``classic``), langgraph-checkpoint (``langgraph``) or
+langchain (``agents``) loads it when it is first asked for; nothing else does.
 """
 
 from importlib import import_module
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .memory import AgentMemMemory
     from .middleware import AgentMemMiddleware
     from .recall_memory import AgentMemRecallMemory
+    from .store import AgentMemStore
 
 __all__ = [
     "AgentMemChatMessageHistory",
@@ -33,6 +34,7 @@ __all__ = [
     "AgentMemMiddleware",
     "AgentMemRecallMemory",
     "AgentMemRetriever",
+    "AgentMemStore",
     "AgentMemVectorStore",
     "MessageError",
     "get_memory_tools",
@@ -43,6 +45,7 @@ _OF_EXTRAS = {
     "AgentMemMemory": ".memory",
     "AgentMemMiddleware": ".middleware",
     "AgentMemRecallMemory": ".recall_memory",
+    "AgentMemStore": ".store",
 }
 """The module of each class that needs more than langchain-core."""
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 _DISTRIBUTIONS = {
     "classic": ("langchain-classic", {"langchain_classic"}),
     "agents": ("langchain", {"langchain", "langgraph"}),
+    "langgraph": ("langgraph-checkpoint", {"langgraph"}),
 }
 
 
