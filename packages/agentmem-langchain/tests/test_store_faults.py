@@ -22,7 +22,6 @@ from agentmem_client import (
 )
 from agentmem_client.models import MAX_BATCH, MAX_IDS
 from agentmem_langchain import AgentMemStore, _store_batch
-from agentmem_langchain._steps import AT_ONCE
 from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
 
 if TYPE_CHECKING:
@@ -322,15 +321,6 @@ async def test_reads_of_a_batch_are_done_side_by_side() -> None:
             [SearchOp(NAMESPACE), SearchOp(NAMESPACE, query="x"), GetOp(NAMESPACE, "k")]
         )
     assert crowd.most == 3
-
-
-async def test_but_not_more_than_there_are_connections() -> None:
-    crowd = Crowd()
-    async with httpx.AsyncClient(transport=httpx.MockTransport(crowd)) as http:
-        store = AgentMemStore(async_client=AsyncAgentMemClient(http_client=http))
-        batch = store.abatch([SearchOp(NAMESPACE) for _ in range(200)])
-        await asyncio.gather(batch, *(store.aget(NAMESPACE, str(n)) for n in range(200)))
-    assert crowd.most == AT_ONCE
 
 
 async def test_a_failed_read_leaves_no_other_behind() -> None:

@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import SecretStr
 
 from ._extras import needed_by
-from ._steps import Turns, arun, run, together
+from ._steps import arun, run, together
 
 with needed_by("AgentMemStore", "langgraph"):
     from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
@@ -90,7 +90,6 @@ class AgentMemStore(BaseStore):
         self.index_config = index.copy() if index else None
         self.ttl_config = _ttl_config(ttl)
         self._clients = ClientPair(api_url, api_key, client=client, async_client=async_client)
-        self._turns = Turns()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(collection={self.collection!r})"
@@ -121,10 +120,9 @@ class AgentMemStore(BaseStore):
         """As `batch`."""
         batch = Batch(ops, self._place)
         client = self._clients.for_running_loop()
-        turns = self._turns.in_running_loop()
         reads = batch.reads(await self._aembed_queries(batch.queries))
-        answers = await together(arun(client, turns, read) for read in reads)
-        await arun(client, turns, batch.writes(await self._aembed(batch.texts)))
+        answers = await together(arun(client, read) for read in reads)
+        await arun(client, batch.writes(await self._aembed(batch.texts)))
         return batch.results(answers)
 
     def close(self) -> None:

@@ -45,6 +45,7 @@ from .._settings import (
     settings_from_env,
     ssl_context,
 )
+from .._turns import LIMITS, AsyncTurns
 from .._unset import UNSET, Unset
 from ..endpoints import AnswerT, Endpoint
 from ..errors import AgentMemError, InvalidRequest
@@ -133,7 +134,8 @@ class AsyncAgentMemClient:
             max_retry_seconds=max_retry_seconds,
         )
         self._owns_http = http_client is None
-        self._http = http_client or httpx.AsyncClient(verify=ssl_context())
+        self._http = http_client or httpx.AsyncClient(verify=ssl_context(), limits=LIMITS)
+        self._turns = AsyncTurns()
         self._retry = RetryPolicy(max_retries, max_retry_seconds)
 
     @classmethod
@@ -987,8 +989,9 @@ class AsyncAgentMemClient:
 
     async def _try(self, endpoint: Endpoint[AnswerT], request: httpx.Request) -> AnswerT:
         try:
-            # Never to another address, whatever the http_client would do: the key goes along.
-            response = await self._http.send(request, follow_redirects=False)
+            async with self._turns:
+                # Never to another address, whatever the http_client would do: the key goes along.
+                response = await self._http.send(request, follow_redirects=False)
         except httpx.HTTPError as error:
             raise transport_error(error, request) from error
         return read_answer(endpoint, response)

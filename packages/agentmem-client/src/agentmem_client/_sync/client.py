@@ -46,6 +46,7 @@ from .._settings import (
     settings_from_env,
     ssl_context,
 )
+from .._turns import LIMITS, Turns
 from .._unset import UNSET, Unset
 from ..endpoints import AnswerT, Endpoint
 from ..errors import AgentMemError, InvalidRequest
@@ -134,7 +135,8 @@ class AgentMemClient:
             max_retry_seconds=max_retry_seconds,
         )
         self._owns_http = http_client is None
-        self._http = http_client or httpx.Client(verify=ssl_context())
+        self._http = http_client or httpx.Client(verify=ssl_context(), limits=LIMITS)
+        self._turns = Turns()
         self._retry = RetryPolicy(max_retries, max_retry_seconds)
 
     @classmethod
@@ -986,8 +988,9 @@ class AgentMemClient:
 
     def _try(self, endpoint: Endpoint[AnswerT], request: httpx.Request) -> AnswerT:
         try:
-            # Never to another address, whatever the http_client would do: the key goes along.
-            response = self._http.send(request, follow_redirects=False)
+            with self._turns:
+                # Never to another address, whatever the http_client would do: the key goes along.
+                response = self._http.send(request, follow_redirects=False)
         except httpx.HTTPError as error:
             raise transport_error(error, request) from error
         return read_answer(endpoint, response)

@@ -1,0 +1,31 @@
+"""How many requests one client has under way: the others wait here, in the order they came.
+
+httpx keeps a queue of its own, which it goes through whenever a connection gets free: with
+thousands of requests in it that takes longer than the requests. Its wait has a limit of time,
+too, after which a request fails that was never sent; here a turn comes.
+"""
+
+import asyncio
+import threading
+
+import httpx
+
+AT_ONCE = 64
+"""Requests under way together, and connections kept open for them."""
+
+LIMITS = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
+"""Of the httpx clients that are made here."""
+
+
+class AsyncTurns(asyncio.Semaphore):
+    """The turns of an async client."""
+
+    def __init__(self) -> None:
+        super().__init__(AT_ONCE)
+
+
+class Turns(threading.BoundedSemaphore):
+    """The turns of a sync client, whatever threads use it."""
+
+    def __init__(self) -> None:
+        super().__init__(AT_ONCE)
