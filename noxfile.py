@@ -18,15 +18,33 @@ PACKAGES = [
 TESTS = ["packages", "server", "tests"]
 ADAPTERS = ["packages/agentmem-langchain", "packages/agentmem-llamaindex"]
 
-OLDEST = {
-    "langchain": "1.0.0",
-    "langchain-classic": "1.0.0",
-    "langchain-core": "1.0.0",
-    "langgraph": "1.0.10",
-    "langgraph-checkpoint": "4.3.0",
-    "llama-index-core": "0.14.24",
+WITH_AGENTS = [
+    "packages/agentmem-langchain/tests/test_concurrency.py",
+    "packages/agentmem-langchain/tests/test_journeys.py",
+    "packages/agentmem-langchain/tests/test_middleware*.py",
+    "packages/agentmem-langchain/tests/test_store_agents.py",
+    "packages/agentmem-langchain/tests/test_docs.py",
+]
+"""The tests that need the package langchain, which asks for a newer langchain-core than ours do."""
+
+VERSIONS = {
+    "newest": {},
+    "oldest": {
+        "langchain": "1.2.15",
+        "langchain-core": "1.2.10",
+        "langgraph": "1.1.5",
+        "langgraph-checkpoint": "4.3.0",
+        "llama-index-core": "0.14.24",
+    },
+    "oldest-core": {
+        "langchain-classic": "1.0.0",
+        "langchain-core": "1.0.0",
+        "langgraph-checkpoint": "4.3.0",
+        "llama-index-core": "0.14.24",
+    },
 }
-"""The oldest versions of the frameworks that the adapters support, and that fit together."""
+"""The frameworks' versions that the adapters are tested with: the oldest that they support and that
+fit together, those without agents older still, and the newest that there are."""
 
 nox.options.sessions = ["tests"]
 nox.options.default_venv_backend = "virtualenv"
@@ -37,9 +55,8 @@ def install(
     session: nox.Session, *requirements: str, constraints: str | None = "constraints.txt"
 ) -> None:
     """Install our packages, editable, and what else a session needs, at the pinned versions."""
-    editable = [word for package in PACKAGES for word in ("--editable", package)]
     pinned = [] if constraints is None else ["--constraint", str(ROOT / constraints)]
-    session.install(*pinned, *editable, *requirements)
+    session.install(*pinned, *_editable(PACKAGES), *requirements)
 
 
 @nox.session
@@ -59,23 +76,26 @@ def serve(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run every test; arguments after -- go to pytest."""
-    install(session, *_group("tests"))
+    install(session, *_group("tests"), *_group("agents"))
     session.run("python", "-m", "pytest", *(session.posargs or TESTS))
 
 
 @nox.session
-@nox.parametrize("versions", ["oldest", "newest"])
+@nox.parametrize("versions", list(VERSIONS))
 def matrix(session: nox.Session, versions: str) -> None:
-    """Run the adapters' tests with the frameworks' oldest supported versions, or their newest."""
-    pinned = "constraints-oldest.txt" if versions == "oldest" else None
-    install(session, *_group("tests"), constraints=pinned)
-    session.run("python", "-m", "pytest", *(session.posargs or ADAPTERS))
+    """Run the adapters' tests with other versions of the frameworks."""
+    packages, groups = _of(versions)
+    pinned = [] if versions == "newest" else ["--constraint", str(_constraints(versions))]
+    session.install(*pinned, *_editable(packages), *groups)
+    ignored = [f"--ignore-glob={ROOT / path}" for path in WITH_AGENTS]
+    options = ignored if versions == "oldest-core" else []
+    session.run("python", "-m", "pytest", *options, *(session.posargs or ADAPTERS))
 
 
 @nox.session
 def checks(session: nox.Session) -> None:
     """Check format, lint, types, import rules, and that the generated code is current."""
-    install(session, *_group("tests"), *_group("checks"))
+    install(session, *_group("tests"), *_group("agents"), *_group("checks"))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("python", "packages/agentmem-client/scripts/generate_sync.py", "--check")
@@ -88,19 +108,35 @@ def checks(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("versions", ["oldest", "newest"])
+@nox.parametrize("versions", list(VERSIONS))
 def constraints(session: nox.Session, versions: str) -> None:
     """Resolve versions that fit together, and pin them in a constraints file."""
-    file = "constraints-oldest.txt" if versions == "oldest" else "constraints.txt"
-    oldest = [f"{name}=={version}" for name, version in OLDEST.items()]
-    groups = [*_group("tests"), *(oldest if versions == "oldest" else _group("checks"))]
-    install(session, "--upgrade", *groups, constraints=None)
+    packages, groups = _of(versions)
+    pins = [f"{name}=={version}" for name, version in VERSIONS[versions].items()]
+    more = _group("checks") if versions == "newest" else ()
+    session.install("--upgrade", *_editable(packages), *groups, *more, *pins)
     listed = session.run("python", "-m", "pip", "list", "--format=freeze", silent=True)
     assert isinstance(listed, str)
     own = {"agentmem-client", "agentmem-langchain", "agentmem-llamaindex", "agentmem-server", "pip"}
-    pins = [pin for pin in listed.split() if "==" in pin and pin.partition("==")[0] not in own]
+    found = [pin for pin in listed.split() if "==" in pin and pin.partition("==")[0] not in own]
     header = f"# Made by: nox -s \"constraints(versions='{versions}')\"\n"
-    (ROOT / file).write_text(header + "\n".join(sorted(pins)) + "\n")
+    _constraints(versions).write_text(header + "\n".join(sorted(found)) + "\n")
+
+
+def _of(versions: str) -> tuple[list[str], tuple[str, ...]]:
+    """Our packages and the groups of requirements that some versions of the frameworks allow."""
+    if versions == "oldest-core":
+        packages = [package.replace("agents,", "") for package in PACKAGES]
+        return packages, _group("tests")
+    return PACKAGES, (*_group("tests"), *_group("agents"))
+
+
+def _constraints(versions: str) -> Path:
+    return ROOT / ("constraints.txt" if versions == "newest" else f"constraints-{versions}.txt")
+
+
+def _editable(packages: list[str]) -> list[str]:
+    return [word for package in packages for word in ("--editable", package)]
 
 
 def _group(name: str) -> tuple[str, ...]:
