@@ -6,6 +6,8 @@ from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from agentmem_client import Hit, Memory, Page
+from agentmem_client.errors import shown
+from agentmem_client.json_values import check_text
 from agentmem_client.models import MAX_BATCH, MAX_IDS, MAX_LABELS, MAX_LIMIT, Mode
 from langgraph.store.base import (
     GetOp,
@@ -200,6 +202,11 @@ def _check(op: object) -> None:
                 f"a namespace is a tuple of labels, such as ('users', 'ann'), not {namespace!r}"
             )
     validate_op_namespace(op)
+    for label in (label for namespace in namespaces for label in namespace):
+        try:
+            check_text(label)  # which the first versions of LangGraph's own check let pass
+        except ValueError as problem:
+            raise InvalidNamespaceError(f"the label {shown(label)} {problem}") from None
     if isinstance(op, PutOp) and op.value is not None and not op.namespace:
         raise InvalidNamespaceError("the namespace of an item needs at least one label")
     if isinstance(op, ListNamespacesOp):
