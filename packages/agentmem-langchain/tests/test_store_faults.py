@@ -21,7 +21,8 @@ from agentmem_client import (
     Unavailable,
 )
 from agentmem_client.models import MAX_BATCH, MAX_IDS
-from agentmem_langchain import AgentMemStore, _store_batch
+from agentmem_langchain import AgentMemStore
+from agentmem_langchain.store import _batch
 from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ async def test_a_large_batch_takes_several_requests(seam_store: StoreCalls, seam
 async def test_so_does_one_of_many_bytes(
     make_seam_store: Callable[..., StoreCalls], seam: Seam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_store_batch, "MAX_REQUEST", 10_000)
+    monkeypatch.setattr(_batch, "MAX_REQUEST", 10_000)
     embed = lambda texts: [[1.0] * 100] * len(texts)  # noqa: E731  # as a user writes it
     for store in (make_seam_store(), make_seam_store(index={"dims": 100, "embed": embed})):
         seam.calls.clear()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from agentmem_client import F, InvalidFilter, new_id
 from agentmem_langchain import AgentMemStore
-from agentmem_langchain._store_filters import to_filter
+from agentmem_langchain.store._filters import to_filter
 from langgraph.store.memory import InMemoryStore
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from agentmem_client import AgentMemClient, InvalidRequest
-from agentmem_langchain._items import record_id
+from agentmem_langchain.store._items import record_id
 from langgraph.store.base import GetOp, PutOp, SearchOp
 
 if TYPE_CHECKING:

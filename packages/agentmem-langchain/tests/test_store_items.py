@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from agentmem_client import AgentMemError, Hit, InvalidRequest, Memory
 from agentmem_client.models import MAX_NAME
-from agentmem_langchain._items import found_by, record_id, to_item, to_memory, to_search_item
+from agentmem_langchain.store._items import found_by, record_id, to_item, to_memory, to_search_item
 from hypothesis import given
 from hypothesis import strategies as st
 from langgraph.store.base import PutOp

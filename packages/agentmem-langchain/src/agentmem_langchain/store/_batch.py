@@ -21,10 +21,10 @@ from langgraph.store.base import (
 )
 from pydantic_core import to_json
 
+from ._filters import to_filter
+from ._index import Index
 from ._items import found_by, record_id, to_item, to_memory, to_search_item
 from ._steps import Call, Steps
-from ._store_filters import to_filter
-from ._store_index import Index
 
 MAX_REQUEST = 30_000_000
 """Bytes of the puts in one request: a server takes 32 MiB, unless it is told otherwise."""

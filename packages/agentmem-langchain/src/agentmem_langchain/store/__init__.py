@@ -10,14 +10,14 @@ from agentmem_client.models import Mode
 from langchain_core.embeddings import Embeddings
 from pydantic import SecretStr
 
-from ._extras import needed_by
+from .._extras import needed_by
 from ._steps import arun, run, together
 
 with needed_by("AgentMemStore", "langgraph"):
     from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
 
-    from ._store_batch import Batch, Place, Vectors
-    from ._store_index import Index, read_index
+    from ._batch import Batch, Place, Vectors
+    from ._index import Index, read_index
 
 DEFAULT_STORE_COLLECTION = "langgraph"
 """Not the server's own ``default``: a store's items are a collection of their own."""
