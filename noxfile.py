@@ -23,6 +23,7 @@ WITH_AGENTS = [
     "packages/agentmem-langchain/tests/test_journeys.py",
     "packages/agentmem-langchain/tests/test_middleware*.py",
     "packages/agentmem-langchain/tests/test_store_agents.py",
+    "packages/agentmem-langchain/tests/test_surface.py",
     "packages/agentmem-langchain/tests/test_docs.py",
 ]
 """The tests that need the package langchain, which asks for a newer langchain-core than ours do."""
