@@ -1406,3 +1406,16 @@ async def test_a_change_prepared_for_no_texts_takes_no_new_vectors_away(
     changed = await got(engine, "a")
     assert changed.metadata == {"n": 1}
     assert changed.embedding == pytest.approx(vector_of("word"))
+
+
+async def test_a_sweep_goes_on_until_nothing_expired_is_left(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentmem_server.engine._SWEPT_AT_ONCE", 2)
+    for _ in range(5):
+        await engine.add(TENANT, memory("x", expires_at="2020-01-01T00:00:00Z"))
+        await engine.add("another", memory("x", expires_at="2020-01-01T00:00:00Z"))
+    await engine.add(TENANT, memory("kept", id="kept", ttl=60))
+    assert await engine.sweep() == 10
+    assert await engine.sweep() == 0
+    assert await listed(engine) == ["kept"]

@@ -48,6 +48,7 @@ from agentmem_server.storage import (
     Selection,
     Store,
     Stored,
+    Sweep,
     Update,
     Write,
     open_store,
@@ -1383,6 +1384,30 @@ async def test_a_refresh_starts_the_time_to_live_anew(store: Store, clock: Clock
     assert await near(store, EAST) == ["lasting"]
     assert await write(store, Refresh(TENANT, NOTES, names, clock.now)) == 0
     assert await write(store, Refresh(TENANT, "nowhere", names, clock.now)) == 0
+
+
+async def test_a_sweep_deletes_what_has_expired_and_nothing_else(
+    store: Store, clock: Clock
+) -> None:
+    start = clock.now
+    old = [record(f"old{n}", f"word{n}", expires_at=start + 5, session_id="s") for n in range(5)]
+    await put(store, *old, record("new", "other", expires_at=start + 50, session_id="s"))
+    await put(
+        store, record("lasting", session_id="s"), record("longer", ttl=90, expires_at=start + 90)
+    )
+    await put(store, record("theirs", expires_at=start + 5), tenant="another", collection="c")
+    await near(store, EAST)
+    assert await write(store, Sweep(clock.now, 100)) == 0
+    clock.advance(5)
+    before = await store.version(TENANT, NOTES)
+    assert await write(store, Sweep(clock.now, 3)) == 3 + 1  # three of one, one of the other
+    assert await write(store, Sweep(clock.now, 3)) == 2
+    assert await write(store, Sweep(clock.now, 3)) == 0
+    assert await store.version(TENANT, NOTES) == before  # nothing changed for a reader
+    assert await ids(store) == ["new", "lasting", "longer"]
+    assert set(await near(store, EAST)) == {"new", "lasting", "longer"}
+    assert await saying(store, "word4") == []  # the context that the next turn had
+    assert await saying(store, "other") == ["lasting", "new"]
 
 
 # Archive

@@ -19,6 +19,7 @@ from .routes.memories import MemoryRoutes
 from .routes.openapi import openapi_routes
 from .settings import Settings
 from .storage import open_store
+from .sweeper import sweeping
 
 
 @asynccontextmanager
@@ -59,6 +60,7 @@ async def open_app(
                 Middleware(RawPath),
             ],
         )
+        await stack.enter_async_context(sweeping(engine.sweep, settings.sweep_interval))
         app.router.redirect_slashes = False
         handle_errors(app)
         yield app

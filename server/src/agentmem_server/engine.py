@@ -48,6 +48,7 @@ from .storage import (
     Selection,
     Store,
     Stored,
+    Sweep,
     Update,
     Write,
 )
@@ -55,6 +56,8 @@ from .storage import (
 _log = structlog.get_logger()
 
 _UPDATE_ATTEMPTS = 10
+_SWEPT_AT_ONCE = 200
+"""Expired memories of a collection that one write deletes: others wait for it some 10 ms."""
 _LARGEST_KEPT = 1_000_000
 """Bytes of a search's answer, past which it is not kept: the cache is bounded by entries."""
 
@@ -410,6 +413,15 @@ class Engine:
             Archive(tenant, request.collection, _selection(request), request.archived)
         )
         return [records.to_memory(record, request.collection) for record in changed]
+
+    async def sweep(self) -> int:
+        """Delete what has expired, of all tenants; answers how many memories that were."""
+        swept = 0
+        while True:
+            part: int = await self._writes.submit(Sweep(times.now(), _SWEPT_AT_ONCE))
+            swept += part
+            if not part:
+                return swept
 
     async def close(self) -> None:
         """Refuse new work and finish what was accepted; the store and embedder stay open."""

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     embedding_cache_ttl: Seconds = 300.0
     result_cache_size: CacheSize = 500
     result_cache_ttl: Seconds = 60.0
+    sweep_interval: Seconds = 60.0
+    """How often memories that have expired are deleted; they are hidden at once."""
     shutdown_timeout: Seconds = 30.0
     """How long requests under way may take to finish when the server is told to stop."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

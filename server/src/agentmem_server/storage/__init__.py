@@ -234,6 +234,17 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """Delete records of all tenants that expired by a time: ``limit`` at most of a collection.
+
+    They are hidden already, so that no read changes by it. Answers how many (int).
+    """
+
+    now: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class PutCollection:
     """Make a collection, or find it there as asked for. Answers the `Collection`."""
 
@@ -251,7 +262,9 @@ class DropCollection:
     name: str
 
 
-Write: TypeAlias = Put | Update | Delete | Archive | Refresh | PutCollection | DropCollection
+Write: TypeAlias = (
+    Put | Update | Delete | Archive | Refresh | Sweep | PutCollection | DropCollection
+)
 
 
 @dataclass(frozen=True, slots=True)

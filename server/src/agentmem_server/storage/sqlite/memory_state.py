@@ -44,6 +44,10 @@ class MemoryState:
         """One collection, as the transaction under way has it."""
         return self._draft.get((tenant, name))
 
+    def drafts(self) -> list[Collection]:
+        """All collections of all tenants, as the transaction under way has them."""
+        return list(self._draft.values())
+
     def add(self, collection: Collection) -> None:
         """The transaction under way made a collection."""
         self._draft[collection.tenant, collection.name] = collection

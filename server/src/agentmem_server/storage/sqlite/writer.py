@@ -7,7 +7,7 @@ it runs and applied when the transaction is on disk.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import apsw
 from agentmem_client.errors import APIError, Conflict, Unavailable, shown
@@ -31,6 +31,7 @@ from .. import (
     Scope,
     Selection,
     Stored,
+    Sweep,
     Update,
     Write,
     labels,
@@ -38,6 +39,11 @@ from .. import (
 from ..tags import tags
 from . import keyword_index, rows
 from .memory_state import MemoryState
+
+CollectionWrite: TypeAlias = (
+    Put | Update | Delete | Archive | Refresh | PutCollection | DropCollection
+)
+"""A write to one collection."""
 
 
 class Writer:
@@ -74,7 +80,7 @@ class Writer:
         for apply in after_commit:
             apply()
         # Last, so that nobody caches under a new version what the old state answered.
-        self._state.bump({_name(write) for write in writes})
+        self._state.bump({_name(write) for write in writes if not isinstance(write, Sweep)})
         return outcomes
 
     def _attempt(self, write: Write, after_commit: list[Callable[[], None]]) -> Outcome | APIError:
@@ -112,6 +118,8 @@ class _Operation:
                 return self._archive(write)
             case Refresh():
                 return self._refresh(write)
+            case Sweep():
+                return self._sweep(write)
             case PutCollection():
                 return self._put_collection(write)
             case DropCollection():
@@ -334,6 +342,18 @@ class _Operation:
         keyword_index.create(self._connection, collection.key)
         self.after_commit.append(lambda: self._state.clear_vectors(collection))
 
+    def _sweep(self, write: Sweep) -> int:
+        swept = 0
+        for collection in self._state.drafts():
+            found = self._connection.execute(
+                "SELECT rid FROM memory WHERE cid = ? AND expires_at <= ? LIMIT ?",
+                (collection.key, write.now, write.limit),
+            ).fetchall()
+            if found:
+                self._delete_rows(collection, [rid for (rid,) in cast("list[tuple[int]]", found)])
+            swept += len(found)
+        return swept
+
     def _put_collection(self, write: PutCollection) -> Collection:
         found = self._state.draft(write.tenant, write.name)
         if found is None:
@@ -410,6 +430,6 @@ def _described(embedding: Embedding) -> dict[str, Any]:
     }
 
 
-def _name(write: Write) -> tuple[str, str]:
+def _name(write: CollectionWrite) -> tuple[str, str]:
     name = write.name if isinstance(write, PutCollection | DropCollection) else write.collection
     return write.tenant, name
