@@ -22,6 +22,7 @@ from agentmem_client.errors import (
     InvalidRequest,
     NotFound,
     Overloaded,
+    PayloadTooLarge,
     Unavailable,
 )
 from agentmem_server.embedding import EmbedderUnavailable
@@ -1038,8 +1039,12 @@ async def test_texts_past_the_bound_are_neither_embedded_nor_stored(
     with pytest.raises(Overloaded):
         await engine.add(TENANT, memory("too much", id="x"))
     results = await engine.add_many(TENANT, [memory(f"more {n}") for n in range(6)])
-    assert {one.error.code for one in results if one.error} == {"overloaded"}
+    # Not "overloaded": however often they were sent again, there would be no room.
+    assert {one.error.code for one in results if one.error} == {"payload_too_large"}
     assert [one.status for one in results] == ["failed"] * 6
+    many = [memory("many", id=f"m{n}", index_texts=[f"{n} a", f"{n} b"]) for n in range(3)]
+    with pytest.raises(PayloadTooLarge, match="at most 5: send fewer"):
+        await engine.add_all(TENANT, many)
     embedder.gate.set()
     await asyncio.gather(*accepted)
     assert sorted(await listed(engine)) == [f"r{n}" for n in range(5)]
