@@ -1264,6 +1264,38 @@ async def test_several_vectors_of_the_callers(engine: Engine) -> None:
         await update(engine, "b", embeddings=[[1.0], [2.0]])
 
 
+async def test_what_has_no_texts_goes_into_a_batch_with_vectors(engine: Engine) -> None:
+    def batch(where: str) -> list[m.MemoryInput]:
+        without = memory("x", id="a", index_texts=[], collection=where)
+        return [without, memory("y", id="b", embedding=[1.0, 0.0], collection=where)]
+
+    for where, memories in (("first", batch("first")), ("last", batch("last")[::-1])):
+        results = await engine.add_all(TENANT, memories)
+        assert [one.status for one in results] == ["stored"] * 2
+        assert await found(engine, embedding=[1.0, 0.0], collection=where) == ["b"]
+    results = await engine.add_many(TENANT, batch("singly")[::-1])
+    assert [one.status for one in results] == ["stored"] * 2
+    with pytest.raises(EmbedderMismatch):
+        await engine.add_all(TENANT, [*batch("new"), memory("z", id="c", collection="new")])
+
+
+async def test_what_no_search_finds_takes_no_vectors(engine: Engine) -> None:
+    for given in ({"embedding": [1.0, 0.0]}, {"embeddings": [[1.0, 0.0]]}):
+        with pytest.raises(ValueError, match="no search finds"):
+            memory("x", id="a", index_texts=[], **given)
+        with pytest.raises(ValueError, match="no search finds"):
+            m.MemoryUpdate.model_validate({"index_texts": [], **given})
+    await engine.catalog.put_collection(
+        TENANT, "default", m.CollectionInput(embedder="client", dimension=2)
+    )
+    await engine.add(TENANT, memory("x", id="a", index_texts=[]))
+    with pytest.raises(InvalidRequest, match="give index_texts too"):
+        await update(engine, "a", embedding=[1.0, 0.0])
+    assert await found(engine, embedding=[1.0, 0.0]) == []
+    await update(engine, "a", index_texts=None, embedding=[1.0, 0.0])
+    assert await found(engine, embedding=[1.0, 0.0]) == ["a"]
+
+
 async def test_one_text_of_several_that_fails_fails_its_memory_alone(engine: Engine) -> None:
     results = await engine.add_many(
         TENANT,
