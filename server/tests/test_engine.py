@@ -1443,3 +1443,41 @@ async def test_a_change_prepared_for_no_texts_takes_no_new_vectors_away(
     changed = await got(engine, "a")
     assert changed.metadata == {"n": 1}
     assert changed.embedding == pytest.approx(vector_of("word"))
+
+
+@pytest.mark.parametrize(
+    ("ahead", "repeated"),
+    [
+        ({"index_texts": []}, {"index_texts": None}),
+        ({"content": "new", "embedding": [0.0, 1.0]}, {"content": "word"}),
+    ],
+)
+async def test_a_change_that_was_none_gives_no_text_without_the_callers_vector(
+    engine: Engine,
+    store: WatchedStore,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: dict[str, Any],
+    repeated: dict[str, Any],
+) -> None:
+    """One change repeats the text that it read, and another one is written before it."""
+    await engine.add(TENANT, memory("word", id="a", embedding=[1.0, 0.0]))
+    write, came, go = store.write, asyncio.Event(), asyncio.Event()
+
+    async def held_back(writes: Sequence[Write]) -> list[Any]:
+        if any(isinstance(one, Update) and "metadata" in one.changes for one in writes):
+            came.set()
+            await go.wait()
+        return await write(writes)
+
+    monkeypatch.setattr(store, "write", held_back)
+    late = Engine(store, FakeEmbedder())
+    changing = asyncio.ensure_future(update(late, "a", metadata={"n": 1}, **repeated))
+    await came.wait()
+    await update(engine, "a", **ahead)
+    go.set()
+    with pytest.raises(EmbedderMismatch, match="the text changes"):
+        await changing
+    await late.close()
+    stored = await got(engine, "a")
+    assert (stored.content, stored.metadata) == (ahead.get("content", "word"), {})
+    assert stored.index_texts == ahead.get("index_texts")

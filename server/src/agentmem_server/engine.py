@@ -373,7 +373,7 @@ class Engine:
                     "the text changes, and this collection's vectors come from the caller: give "
                     "the embedding of the new text with it"
                 )
-            return write()
+            return write(found_by=after.texts)
         if after.dense_texts == before.dense_texts:
             return write(texts=after.dense_texts)
         collection.embedding.check_given(self._server_embedding)

@@ -165,7 +165,8 @@ class Update:
     Where the server embeds, ``texts`` is what the record's `Record.dense_texts` will be; its
     vectors, the new ones or else those that are there, are of these texts. Where another write came
     between and they no longer are, or where new vectors find a record that has no texts, nothing
-    changes and the answer is `STALE`.
+    changes and the answer is `STALE`. So it is where ``found_by`` is given, for vectors of the
+    caller's that stay, and `Record.texts` were or would be others.
     """
 
     tenant: str
@@ -176,6 +177,7 @@ class Update:
     embedding: Embedding | None = None
     vectors: bytes | None = None
     texts: Sequence[str] | None = None
+    found_by: Sequence[str] | None = None
 
 
 STALE: Final = "stale"

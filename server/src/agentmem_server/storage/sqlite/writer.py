@@ -169,6 +169,8 @@ class _Operation:
         after = replace(before, **write.changes, updated_at=write.updated_at, vectors=write.vectors)
         if write.vectors and not after.texts:
             return STALE
+        if write.found_by is not None and not write.found_by == before.texts == after.texts:
+            return STALE
         if write.texts is not None:
             kept = write.texts if write.vectors is not None else before.dense_texts
             if not write.texts == kept == after.dense_texts:
