@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from agentmem_client.errors import Overloaded
+from agentmem_client.errors import Overloaded, PayloadTooLarge
 from agentmem_server.batcher import Batcher
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,6 +147,8 @@ async def test_past_max_pending_nothing_of_a_request_is_accepted(work: Work) -> 
     await settle()
     with pytest.raises(Overloaded):
         await doubler.submit(7)
+    with pytest.raises(PayloadTooLarge, match="at most 4: send fewer"):
+        await doubler.submit_many([1, 2, 3, 4, 5])
     work.gate.set()
     assert await accepted == [2, 4, 6]
     assert await fits == 12

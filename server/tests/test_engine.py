@@ -22,6 +22,7 @@ from agentmem_client.errors import (
     InvalidRequest,
     NotFound,
     Overloaded,
+    PayloadTooLarge,
     Unavailable,
 )
 from agentmem_server.embedding import EmbedderUnavailable
@@ -1038,8 +1039,12 @@ async def test_texts_past_the_bound_are_neither_embedded_nor_stored(
     with pytest.raises(Overloaded):
         await engine.add(TENANT, memory("too much", id="x"))
     results = await engine.add_many(TENANT, [memory(f"more {n}") for n in range(6)])
-    assert {one.error.code for one in results if one.error} == {"overloaded"}
+    # Not "overloaded": however often they were sent again, there would be no room.
+    assert {one.error.code for one in results if one.error} == {"payload_too_large"}
     assert [one.status for one in results] == ["failed"] * 6
+    many = [memory("many", id=f"m{n}", index_texts=[f"{n} a", f"{n} b"]) for n in range(3)]
+    with pytest.raises(PayloadTooLarge, match="at most 5: send fewer"):
+        await engine.add_all(TENANT, many)
     embedder.gate.set()
     await asyncio.gather(*accepted)
     assert sorted(await listed(engine)) == [f"r{n}" for n in range(5)]
@@ -1259,6 +1264,38 @@ async def test_several_vectors_of_the_callers(engine: Engine) -> None:
         await update(engine, "b", embeddings=[[1.0], [2.0]])
 
 
+async def test_what_has_no_texts_goes_into_a_batch_with_vectors(engine: Engine) -> None:
+    def batch(where: str) -> list[m.MemoryInput]:
+        without = memory("x", id="a", index_texts=[], collection=where)
+        return [without, memory("y", id="b", embedding=[1.0, 0.0], collection=where)]
+
+    for where, memories in (("first", batch("first")), ("last", batch("last")[::-1])):
+        results = await engine.add_all(TENANT, memories)
+        assert [one.status for one in results] == ["stored"] * 2
+        assert await found(engine, embedding=[1.0, 0.0], collection=where) == ["b"]
+    results = await engine.add_many(TENANT, batch("singly")[::-1])
+    assert [one.status for one in results] == ["stored"] * 2
+    with pytest.raises(EmbedderMismatch):
+        await engine.add_all(TENANT, [*batch("new"), memory("z", id="c", collection="new")])
+
+
+async def test_what_no_search_finds_takes_no_vectors(engine: Engine) -> None:
+    for given in ({"embedding": [1.0, 0.0]}, {"embeddings": [[1.0, 0.0]]}):
+        with pytest.raises(ValueError, match="no search finds"):
+            memory("x", id="a", index_texts=[], **given)
+        with pytest.raises(ValueError, match="no search finds"):
+            m.MemoryUpdate.model_validate({"index_texts": [], **given})
+    await engine.catalog.put_collection(
+        TENANT, "default", m.CollectionInput(embedder="client", dimension=2)
+    )
+    await engine.add(TENANT, memory("x", id="a", index_texts=[]))
+    with pytest.raises(InvalidRequest, match="give index_texts too"):
+        await update(engine, "a", embedding=[1.0, 0.0])
+    assert await found(engine, embedding=[1.0, 0.0]) == []
+    await update(engine, "a", index_texts=None, embedding=[1.0, 0.0])
+    assert await found(engine, embedding=[1.0, 0.0]) == ["a"]
+
+
 async def test_one_text_of_several_that_fails_fails_its_memory_alone(engine: Engine) -> None:
     results = await engine.add_many(
         TENANT,
@@ -1419,3 +1456,41 @@ async def test_a_sweep_goes_on_until_nothing_expired_is_left(
     assert await engine.sweep() == 10
     assert await engine.sweep() == 0
     assert await listed(engine) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "repeated"),
+    [
+        ({"index_texts": []}, {"index_texts": None}),
+        ({"content": "new", "embedding": [0.0, 1.0]}, {"content": "word"}),
+    ],
+)
+async def test_a_change_that_was_none_gives_no_text_without_the_callers_vector(
+    engine: Engine,
+    store: WatchedStore,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: dict[str, Any],
+    repeated: dict[str, Any],
+) -> None:
+    """One change repeats the text that it read, and another one is written before it."""
+    await engine.add(TENANT, memory("word", id="a", embedding=[1.0, 0.0]))
+    write, came, go = store.write, asyncio.Event(), asyncio.Event()
+
+    async def held_back(writes: Sequence[Write]) -> list[Any]:
+        if any(isinstance(one, Update) and "metadata" in one.changes for one in writes):
+            came.set()
+            await go.wait()
+        return await write(writes)
+
+    monkeypatch.setattr(store, "write", held_back)
+    late = Engine(store, FakeEmbedder())
+    changing = asyncio.ensure_future(update(late, "a", metadata={"n": 1}, **repeated))
+    await came.wait()
+    await update(engine, "a", **ahead)
+    go.set()
+    with pytest.raises(EmbedderMismatch, match="the text changes"):
+        await changing
+    await late.close()
+    stored = await got(engine, "a")
+    assert (stored.content, stored.metadata) == (ahead.get("content", "word"), {})
+    assert stored.index_texts == ahead.get("index_texts")

@@ -148,6 +148,7 @@ def update(**fields: Any) -> MemoryUpdate:
         ),
         ({"expires_at": "1970-01-01T01:00:00+01:00"}, {"expires_at": 0, "ttl": None}),
         ({"ttl": 1.5}, {"expires_at": 1_500_007, "ttl": 1_500_000}),
+        ({"ttl": 1e-9}, {"expires_at": 8, "ttl": 1}),
         ({"ttl": None}, {"expires_at": None, "ttl": None}),
         ({"payload": [1], "archived": True}, {"payload": [1], "archived": True}),
         ({"payload": None, "index_texts": None}, {"payload": None, "index_texts": None}),

@@ -245,6 +245,17 @@ def test_equal_scores_come_newest_first() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_fewer_of_equal_scores_are_the_first_of_more(metric: Metric, rows: int) -> None:
+    index = VectorIndex(2, metric)
+    for rid in range(1, 60):
+        index.put(rid, packed([1.0, float(rid % 3)] * rows), None)
+    every = index.top(packed([1.0, 0.0]), 59, now=0)[0].tolist()
+    for k in range(1, 60):
+        assert index.top(packed([1.0, 0.0]), k, now=0)[0].tolist() == every[:k]
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_zero_vectors_have_scores_like_any(metric: Metric) -> None:
     index, oracle = VectorIndex(2, metric), Oracle(metric)
     points: list[list[float]] = [[0, 0], [1, 1], [-1, 0], [0, -0.0]]

@@ -1341,6 +1341,8 @@ async def test_texts_of_choice_stand_for_the_content(store: Store) -> None:
     await put(store, record("1", "hidden"), record("2", "apple", index_texts=[], vectors=b""))
     assert await saying(store, "hidden") == ["1"]
     assert await saying(store, "apple") == []
+    assert await write(store, changing("2", EAST)) == STALE  # no search may find it
+    assert await near(store, EAST) == ["1"]
 
 
 async def test_a_payload_comes_back_as_it_was_given(store: Store) -> None:

@@ -3,7 +3,9 @@
 import json
 from typing import Any
 
-from agentmem_client import AddResult, ConnectionFailed, PayloadTooLarge
+import numpy as np
+import pytest
+from agentmem_client import AddResult, ConnectionFailed, InvalidRequest, PayloadTooLarge
 from agentmem_client._batch import (
     CHUNK_BYTES,
     EMBED_SECONDS,
@@ -78,6 +80,22 @@ def test_an_item_is_as_much_work_as_the_server_has_texts_to_embed() -> None:
     assert texts(index_texts=[]) == 0
     assert texts(embedding=[1.0]) == texts(embeddings=[[1.0], [2.0]]) == 0
     assert texts(embedding=[1.0], index_texts=["a", "b"]) == 0
+
+
+def test_an_item_may_have_several_of_something_in_any_form_that_add_takes() -> None:
+    item: dict[str, Any] = {
+        "content": "x",
+        "index_texts": ("a", "b"),
+        "embeddings": np.ones((2, 1)),
+    }
+    assert json.loads(prepare(item, None).body)["index_texts"] == ["a", "b"]
+    assert len(json.loads(prepare(item, None).body)["embeddings"]) == 2
+    assert isinstance(item["index_texts"], tuple)
+    for wrong in ("ab", 5):
+        with pytest.raises(InvalidRequest, match="index_texts"):
+            prepare({"content": "x", "index_texts": wrong}, None)
+        with pytest.raises(InvalidRequest, match="ids"):
+            criteria({"ids": wrong}, None)
 
 
 def ids(body: bytes) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Generic, TypeVar
 
-from agentmem_client.errors import Overloaded
+from agentmem_client.errors import Overloaded, PayloadTooLarge
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -63,9 +63,15 @@ class Batcher(Generic[Item, Result]):
 
         Raises:
             Overloaded: they don't all fit, or the batcher is closed. None of them was run.
+            PayloadTooLarge: they never will, being more than may be pending. Likewise.
         """
         if self._closed:
             raise Overloaded("the server is shutting down", retry_after=1.0)
+        if len(items) > self._max_pending:
+            raise PayloadTooLarge(
+                f"{len(items)} items at once, where the server takes at most "
+                f"{self._max_pending}: send fewer"
+            )
         if self.pending + len(items) > self._max_pending:
             raise Overloaded(
                 f"{self.pending} items are pending of at most {self._max_pending}: "

@@ -182,10 +182,12 @@ class Engine:
                 if isinstance(put, Exception):
                     raise put
                 puts.append(put)
-            for put in puts[1:]:
-                puts[0].embedding.check_given(put.embedding)
             everything = [record for put in puts for record in put.records]
-            whole = Put(tenant, puts[0].collection, puts[0].embedding, everything, selection)
+            # Without vectors either way of embedding is right: those with some decide.
+            ways = [put.embedding for put in puts if put.records[0].vectors] or [puts[0].embedding]
+            for way in ways[1:]:
+                ways[0].check_given(way)
+            whole = Put(tenant, puts[0].collection, ways[0], everything, selection)
             stored = await self._writes.submit(whole)
         return [_result(one.record.id, [one]) for one in stored]
 
@@ -359,6 +361,11 @@ class Engine:
         before, after = found[0], replace(found[0], **changes)
         write = partial(Update, tenant, collection_name, memory_id, changes, now)
         given = records.given_vectors(update)
+        if given is not None and not after.texts:
+            raise InvalidRequest(
+                "no search finds this memory, which has index_texts=[]: give index_texts too, "
+                "null for its content, or no embedding"
+            )
         if given is not None:
             return write(_client_embedding(update), given)
         if not after.texts:
@@ -369,7 +376,7 @@ class Engine:
                     "the text changes, and this collection's vectors come from the caller: give "
                     "the embedding of the new text with it"
                 )
-            return write()
+            return write(found_by=after.texts)
         if after.dense_texts == before.dense_texts:
             return write(texts=after.dense_texts)
         collection.embedding.check_given(self._server_embedding)

@@ -23,5 +23,5 @@ def to_datetime(microseconds: int) -> datetime:
 
 
 def from_seconds(seconds: float) -> int:
-    """A length of time in microseconds."""
-    return round(seconds * 1_000_000)
+    """A length of time above 0 in microseconds, of which it has at least one."""
+    return max(1, round(seconds * 1_000_000))

@@ -69,11 +69,11 @@ def given(**fields: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def given_list(values: Iterable[Any] | Unset | None) -> Any:
-    """Several values as the list that a request has; a string is left for the request to refuse."""
-    if values is None or isinstance(values, str | bytes | Unset):
-        return values
-    return list(values)
+def given_list(values: object) -> Any:
+    """Several values as the list that a request has; what is not several is left to be refused."""
+    if isinstance(values, Iterable) and not isinstance(values, str | bytes):
+        return list(values)
+    return values
 
 
 def changed(**fields: object) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from ._base import given, given_list, make, to_json
 from .errors import (
@@ -92,13 +92,15 @@ def _fields(item: Item, collection: str | None) -> dict[str, object]:
         case Mapping():
             # None is "not given", as in `add`; an unknown name is refused whatever its value.
             own = {k: v for k, v in item.items() if v is not None or k not in _KNOWN}
-            return fields | own
+            lists = {k: given_list(own[k]) for k in _SEVERAL & own.keys()}
+            return fields | own | lists
         case _:
             kind = type(item).__name__
             raise InvalidRequest(f"a memory is a text, a mapping or a MemoryInput, not {kind}")
 
 
 _KNOWN = frozenset(MemoryInput.model_fields)
+_SEVERAL = frozenset({"index_texts", "embeddings"})
 
 
 def _entry(item: Item, collection: str | None) -> Entry:
@@ -137,10 +139,12 @@ def criteria(replacing: Mapping[str, object] | None, collection: str | None) -> 
     """
     if replacing is None:
         return None
+    if not isinstance(replacing, Mapping):
+        raise InvalidRequest("replacing is a mapping with the arguments of delete_all")
     place = given(collection=collection)
     fields = {name: value for name, value in replacing.items() if value is not None}
     if "ids" in fields:
-        fields["ids"] = given_list(cast("Iterable[object]", fields["ids"]))
+        fields["ids"] = given_list(fields["ids"])
     return make(Criteria, place | fields)
 
 

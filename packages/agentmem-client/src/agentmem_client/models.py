@@ -240,6 +240,8 @@ class MemoryUpdate(Request):
 def _check_alternatives(given: MemoryInput | MemoryUpdate) -> None:
     if given.embedding is not None and given.embeddings is not None:
         raise ValueError("give embedding or embeddings, not both")
+    if given.index_texts == [] and (given.embedding is not None or given.embeddings is not None):
+        raise ValueError("index_texts=[]: no search finds it; give no embedding with it")
     if given.ttl is not None and given.expires_at is not None:
         raise ValueError("give ttl or expires_at, not both: ttl says when it expires")
 

@@ -573,6 +573,7 @@ async def test_add_sends_what_it_is_found_by_and_how_long_it_lives(
         {"payload": object()},
         {"index_texts": "text"},
         {"index_texts": [5]},
+        {"index_texts": 5},
     ],
 )
 async def test_what_can_not_be_stored_is_refused_before_it_is_sent(
@@ -634,6 +635,9 @@ async def test_an_atomic_batch_replaces(
     }
     with pytest.raises(InvalidRequest, match="atomic"):
         await client.add_many(["x"], replacing={"session_id": "s"})
+    listed: Any = ["m1"]
+    with pytest.raises(InvalidRequest, match="mapping"):
+        await client.add_many(["x"], atomic=True, replacing=listed)
     with pytest.raises(InvalidRequest, match="sesion_id"):
         await client.add_many(["x"], atomic=True, replacing={"sesion_id": "s"})
     assert route.call_count == 1
@@ -693,9 +697,12 @@ async def test_a_repeated_pop_deletes_no_more_and_loses_nothing(
     assert body(route, 0) == body(route, 1)
 
 
-@pytest.mark.parametrize(("limit", "offset"), [(0, 0), (-1, 0), (10_001, 0), (1, -1)])
+@pytest.mark.parametrize(
+    ("limit", "offset"),
+    [(0, 0), (-1, 0), (10_001, 0), (1, -1), (1_000.5, 0), (1, 1_000.5), ("5", 0), (None, 0)],
+)
 async def test_a_window_that_can_not_be_is_refused(
-    client: AsyncAgentMemClient, limit: int, offset: int
+    client: AsyncAgentMemClient, limit: Any, offset: Any
 ) -> None:
     with pytest.raises(InvalidRequest, match="limit"):
         await client.pop(limit, offset=offset)

@@ -562,6 +562,7 @@ def test_add_sends_what_it_is_found_by_and_how_long_it_lives(
         {"payload": object()},
         {"index_texts": "text"},
         {"index_texts": [5]},
+        {"index_texts": 5},
     ],
 )
 def test_what_can_not_be_stored_is_refused_before_it_is_sent(
@@ -621,6 +622,9 @@ def test_an_atomic_batch_replaces(client: AgentMemClient, respx_mock: respx.Mock
     }
     with pytest.raises(InvalidRequest, match="atomic"):
         client.add_many(["x"], replacing={"session_id": "s"})
+    listed: Any = ["m1"]
+    with pytest.raises(InvalidRequest, match="mapping"):
+        client.add_many(["x"], atomic=True, replacing=listed)
     with pytest.raises(InvalidRequest, match="sesion_id"):
         client.add_many(["x"], atomic=True, replacing={"sesion_id": "s"})
     assert route.call_count == 1
@@ -680,9 +684,12 @@ def test_a_repeated_pop_deletes_no_more_and_loses_nothing(
     assert body(route, 0) == body(route, 1)
 
 
-@pytest.mark.parametrize(("limit", "offset"), [(0, 0), (-1, 0), (10_001, 0), (1, -1)])
+@pytest.mark.parametrize(
+    ("limit", "offset"),
+    [(0, 0), (-1, 0), (10_001, 0), (1, -1), (1_000.5, 0), (1, 1_000.5), ("5", 0), (None, 0)],
+)
 def test_a_window_that_can_not_be_is_refused(
-    client: AgentMemClient, limit: int, offset: int
+    client: AgentMemClient, limit: Any, offset: Any
 ) -> None:
     with pytest.raises(InvalidRequest, match="limit"):
         client.pop(limit, offset=offset)

@@ -138,8 +138,9 @@ class Record:
 class Put:
     """Store records in one step, all or none; a record with a known id replaces that one.
 
-    Answers ``list[Stored]``. The collection is made with ``embedding`` if it isn't there. What
-    ``replacing`` selects is deleted first, in the same step.
+    Answers ``list[Stored]``. The collection is made with ``embedding`` if it isn't there; one that
+    is there must embed alike, unless none of the records has a vector. What ``replacing`` selects
+    is deleted first, in the same step.
     """
 
     tenant: str
@@ -163,7 +164,9 @@ class Update:
 
     Where the server embeds, ``texts`` is what the record's `Record.dense_texts` will be; its
     vectors, the new ones or else those that are there, are of these texts. Where another write came
-    between and they no longer are, nothing changes and the answer is `STALE`.
+    between and they no longer are, or where new vectors find a record that has no texts, nothing
+    changes and the answer is `STALE`. So it is where ``found_by`` is given, for vectors of the
+    caller's that stay, and `Record.texts` were or would be others.
     """
 
     tenant: str
@@ -174,6 +177,7 @@ class Update:
     embedding: Embedding | None = None
     vectors: bytes | None = None
     texts: Sequence[str] | None = None
+    found_by: Sequence[str] | None = None
 
 
 STALE: Final = "stale"

@@ -115,9 +115,11 @@ class VectorIndex:
         if rows.several:
             ids, scores = _best_of_each(ids, scores)
         if k < len(ids):
-            best = np.argpartition(scores, len(scores) - k)[len(scores) - k :]
+            # With all that are as good as the last: a page may end among equals.
+            last = np.partition(scores, len(scores) - k)[len(scores) - k]
+            best = np.flatnonzero(scores >= last)
             ids, scores = ids[best], scores[best]
-        order = np.lexsort((-ids, -scores))
+        order = np.lexsort((-ids, -scores))[:k]
         return ids[order], scores[order]
 
     def scores(self, query: bytes, ids: Ids) -> Scores:

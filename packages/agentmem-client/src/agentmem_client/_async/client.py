@@ -712,7 +712,9 @@ class AsyncAgentMemClient:
         collection: str,
     ) -> list[Memory]:
         """So many memories from either end."""
-        if not (0 < limit <= MAX_IDS and offset >= 0):
+        # A fraction would never be reached: it would mean all of them.
+        whole = isinstance(limit, int) and isinstance(offset, int)
+        if not (whole and 0 < limit <= MAX_IDS and offset >= 0):
             raise InvalidRequest(f"give a limit of 1 to {MAX_IDS} and an offset of 0 or more")
         found: list[Memory] = []
         memories = self.iterate(

@@ -137,7 +137,7 @@ class _Operation:
         if collection is None:
             now = write.records[0].created_at
             collection = self._make(write.tenant, write.collection, write.embedding, now)
-        else:
+        elif any(record.vectors for record in write.records):
             collection.embedding.check_given(write.embedding)
         if write.replacing is not None:
             self._delete(Delete(write.tenant, write.collection, write.replacing))
@@ -175,6 +175,10 @@ class _Operation:
             return None
         before = rows.to_record(found[1:])
         after = replace(before, **write.changes, updated_at=write.updated_at, vectors=write.vectors)
+        if write.vectors and not after.texts:
+            return STALE
+        if write.found_by is not None and not write.found_by == before.texts == after.texts:
+            return STALE
         if write.texts is not None:
             kept = write.texts if write.vectors is not None else before.dense_texts
             if not write.texts == kept == after.dense_texts:
