@@ -23,13 +23,16 @@ from pydantic import SecretStr
 URL = "http://agentmem.test"
 
 
+HEALTH = {"status": "healthy", "version": "1", "uptime_seconds": 1}
+
+
 class HealthHandler(BaseHTTPRequestHandler):
     """Answers every request with good health, and keeps the connection."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        body = json.dumps({"status": "healthy", "version": "1", "uptime_seconds": 1}).encode()
+        body = json.dumps(HEALTH).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -171,6 +174,34 @@ async def test_ready_clients_are_used_and_left_open() -> None:
     assert not async_client._http.is_closed
     sync.close()
     await async_client.aclose()
+
+
+def test_a_ready_client_is_for_its_own_loop(server: str) -> None:
+    ready = AsyncAgentMemClient(server)
+    pair = ClientPair(async_client=ready)
+    with asyncio.Runner() as runner:
+        assert runner.run(ask(pair))[0] is ready
+        others = [asyncio.run(ask(pair))[0] for _ in range(2)]
+        assert len({*map(id, others), id(ready)}) == 3
+        assert all(other._settings == ready._settings for other in others)
+        assert all(other._http.is_closed for other in others)
+        assert runner.run(ask(pair))[0] is ready
+        runner.run(ready.aclose())
+
+
+async def test_a_ready_client_that_is_closed_stays_so(server: str) -> None:
+    ready = AsyncAgentMemClient(server)
+    await ready.aclose()
+    with pytest.raises(AgentMemError, match="closed"):
+        await ask(ClientPair(async_client=ready))
+
+
+def test_an_http_client_of_its_own_is_for_every_loop() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json=HEALTH))
+    pair = ClientPair(
+        async_client=AsyncAgentMemClient(http_client=httpx.AsyncClient(transport=transport))
+    )
+    assert asyncio.run(ask(pair))[0] is asyncio.run(ask(pair))[0]
 
 
 async def test_the_missing_client_takes_the_settings_of_the_ready_one() -> None:

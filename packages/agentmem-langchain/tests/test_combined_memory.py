@@ -57,7 +57,7 @@ async def test_the_async_half_takes_no_thread(
         raise AssertionError("a thread was asked for")
 
     monkeypatch.setattr("asyncio.base_events.BaseEventLoop.run_in_executor", refuse)
-    talk = AgentMemMemory(session_id="s1", input_key="input", **connection)
+    talk = AgentMemMemory(session_id="s1", user_id="ann", input_key="input", **connection)
     memory = AgentMemCombinedMemory(memories=[talk, AgentMemRecallMemory(beside=talk)])
     await memory.aload_memory_variables(INPUTS)
     await memory.asave_context(INPUTS, {"response": "You sail."})

@@ -9,7 +9,7 @@ from agentmem_client import ConnectionFailed
 from agentmem_langchain import AgentMemMiddleware
 from agentmem_langchain._messages import to_memory
 from langchain.agents import create_agent
-from langchain.agents.middleware import SummarizationMiddleware
+from langchain.agents.middleware import SummarizationMiddleware, before_agent
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -171,6 +171,28 @@ async def test_a_failed_write_can_be_resumed(
     else:
         await agent.ainvoke(None, config)
     assert fake.contents == ["Human: one", "AI: a"]
+
+
+async def test_a_run_that_ends_before_it_began(
+    ann: Ann, fake: Fake, listening: type[Listening], ask: Ask
+) -> None:
+    """As where other middleware before it answers in its place."""
+
+    @before_agent(can_jump_to=["end"])
+    def guard(state: Any, runtime: Any) -> dict[str, Any] | None:
+        if "secret" not in state["messages"][-1].text:
+            return None
+        return {"messages": [AIMessage("No.")], "jump_to": "end"}
+
+    agent = create_agent(
+        listening.saying("a"), middleware=[guard, ann()], checkpointer=InMemorySaver()
+    )
+    talk = [HumanMessage("old"), AIMessage("older"), HumanMessage("A secret?")]
+    await ask(agent, talk, "t1")
+    assert fake.contents == ["Human: A secret?", "AI: No."]
+    await ask(agent, "one", "t1")
+    await ask(agent, "Another secret?", "t1")
+    assert fake.contents[2:] == ["Human: one", "AI: a", "Human: Another secret?", "AI: No."]
 
 
 async def test_a_summary_costs_no_message_and_is_none(

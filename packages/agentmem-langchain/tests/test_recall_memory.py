@@ -86,9 +86,11 @@ async def test_text_with_the_day_of_each(connection: dict[str, Any], way: Way) -
 async def test_messages_or_documents(
     connection: dict[str, Any], fake: Fake, said: list[BaseMessage], way: Way
 ) -> None:
-    memory = AgentMemRecallMemory(return_as="messages", memory_key="earlier", **connection)
+    memory = AgentMemRecallMemory(
+        require_user=False, return_as="messages", memory_key="earlier", **connection
+    )
     assert await load(memory, way) == {"earlier": said}
-    memory = AgentMemRecallMemory(return_as="documents", **connection)
+    memory = AgentMemRecallMemory(require_user=False, return_as="documents", **connection)
     assert (await load(memory, way))["recalled"][0] == Document(
         "Human: I sail.", id="0", metadata=fake.hits[0]["metadata"]
     )
@@ -98,7 +100,7 @@ async def test_what_says_the_same_counts_once(
     connection: dict[str, Any], fake: Fake, way: Way
 ) -> None:
     fake.will_find("Hello!", "Hello!", "I sail.", "Hello!", "I skate.", "I ski.")
-    memory = AgentMemRecallMemory(k=3, messages_only=False, **connection)
+    memory = AgentMemRecallMemory(require_user=False, k=3, messages_only=False, **connection)
     recalled = (await load(memory, way))["recalled"]
     assert [line.partition(") ")[2] for line in recalled.splitlines()] == [
         *("Hello!", "I sail.", "I skate.")
@@ -109,9 +111,9 @@ async def test_what_says_the_same_counts_once(
 async def test_nothing_found(
     connection: dict[str, Any], shape: Any, nothing: Any, way: Way
 ) -> None:
-    assert await load(AgentMemRecallMemory(return_as=shape, **connection), way) == {
-        "recalled": nothing
-    }
+    assert await load(
+        AgentMemRecallMemory(require_user=False, return_as=shape, **connection), way
+    ) == {"recalled": nothing}
 
 
 async def test_what_a_search_asks_for(connection: dict[str, Any], fake: Fake, way: Way) -> None:
@@ -149,11 +151,13 @@ async def test_facts_are_searched_where_asked_for(
     connection: dict[str, Any], fake: Fake, way: Way
 ) -> None:
     fake.hits = [fake.record(id="f", content="Ann sails.", event_at=DAY, score=1.0)]
-    memory = AgentMemRecallMemory(messages_only=False, **connection)
+    memory = AgentMemRecallMemory(require_user=False, messages_only=False, **connection)
     assert await load(memory, way) == {"recalled": "(2026-05-08) Ann sails."}
     assert MESSAGES not in conditions(fake)
     with pytest.raises(ValidationError, match="not every memory is a message"):
-        AgentMemRecallMemory(messages_only=False, return_as="messages", **connection)
+        AgentMemRecallMemory(
+            require_user=False, messages_only=False, return_as="messages", **connection
+        )
 
 
 @pytest.mark.parametrize(
@@ -169,7 +173,9 @@ async def test_facts_are_searched_where_asked_for(
 async def test_a_session_that_is_named_is_left_out(
     connection: dict[str, Any], fake: Fake, fields: dict[str, Any], left_out: bool, way: Way
 ) -> None:
-    await load(AgentMemRecallMemory(session_id="s1", **fields, **connection), way)
+    await load(
+        AgentMemRecallMemory(require_user=False, session_id="s1", **fields, **connection), way
+    )
     assert (ELSEWHERE in conditions(fake)) == left_out
 
 
@@ -186,7 +192,7 @@ async def test_beside_a_whole_conversation_the_session_is_left_out(
 async def test_beside_a_window_what_is_in_it_is_left_out(
     connection: dict[str, Any], fake: Fake, way: Way
 ) -> None:
-    talk = AgentMemMemory(session_id="s1", max_turns=1, **connection)
+    talk = AgentMemMemory(session_id="s1", user_id="ann", max_turns=1, **connection)
     for said in ("one", "two"):
         await save(talk, {"input": said}, way)
     fake.requests.clear()
@@ -211,7 +217,7 @@ def test_beside_stands_alone(connection: dict[str, Any]) -> None:
 async def test_it_stores_and_deletes_nothing(
     connection: dict[str, Any], fake: Fake, way: Way
 ) -> None:
-    memory = AgentMemRecallMemory(session_id="s1", **connection)
+    memory = AgentMemRecallMemory(require_user=False, session_id="s1", **connection)
     await save(memory, {"input": "I sail.", "other": "?"}, way)
     await clear(memory, way)
     assert fake.requests == []
@@ -237,8 +243,8 @@ async def test_alone_it_stores_turns_and_deletes_its_own(
 async def test_the_input_of_several(connection: dict[str, Any], fake: Fake, way: Way) -> None:
     inputs = {"input": "I sail.", "context": "a hall"}
     with pytest.raises(ValueError, match="One input key expected"):
-        await load(AgentMemRecallMemory(**connection), way, inputs)
-    memory = AgentMemRecallMemory(input_key="input", store=True, **connection)
+        await load(AgentMemRecallMemory(require_user=False, **connection), way, inputs)
+    memory = AgentMemRecallMemory(require_user=False, input_key="input", store=True, **connection)
     await load(memory, way, inputs)
     assert fake.bodies[-1]["query"] == "I sail."
     await save(memory, inputs, way)
@@ -250,17 +256,33 @@ async def test_the_input_of_several(connection: dict[str, Any], fake: Fake, way:
 async def test_an_empty_input_recalls_nothing(
     connection: dict[str, Any], fake: Fake, way: Way
 ) -> None:
-    assert await load(AgentMemRecallMemory(**connection), way, {"input": " "}) == {"recalled": ""}
+    assert await load(
+        AgentMemRecallMemory(require_user=False, **connection), way, {"input": " "}
+    ) == {"recalled": ""}
     assert fake.requests == []
 
 
 def test_wrong_fields_are_found_at_once(connection: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="min_skore"):
-        AgentMemRecallMemory(min_skore=1, **connection)
+        AgentMemRecallMemory(require_user=False, min_skore=1, **connection)
     with pytest.raises(InvalidFilter):
-        AgentMemRecallMemory(filter={"a": {"$near": 1}}, **connection)
+        AgentMemRecallMemory(require_user=False, filter={"a": {"$near": 1}}, **connection)
 
 
 def test_the_key_is_in_no_repr_and_no_dump() -> None:
-    memory = AgentMemRecallMemory(api_url="http://localhost:1", api_key="hush-hush")
+    memory = AgentMemRecallMemory(
+        require_user=False, api_url="http://localhost:1", api_key="hush-hush"
+    )
     assert "hush-hush" not in repr(memory) + str(memory) + dumps(memory) + str(memory.model_dump())
+
+
+def test_everybodys_messages_are_recalled_by_choice_alone(connection: dict[str, Any]) -> None:
+    some: list[dict[str, Any]] = [{}, {"session_id": "s1"}, {"agent_id": "guide"}]
+    for fields in some:
+        with pytest.raises(ValueError, match="whose messages"):
+            AgentMemRecallMemory(**fields, **connection)
+        AgentMemRecallMemory(require_user=False, **fields, **connection)
+    nobodys = AgentMemMemory(session_id="s1", **connection)
+    with pytest.raises(ValueError, match="whose messages"):
+        AgentMemRecallMemory(beside=nobodys)
+    AgentMemRecallMemory(beside=nobodys, require_user=False)

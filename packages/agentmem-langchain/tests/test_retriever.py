@@ -183,7 +183,8 @@ def test_the_key_is_in_no_repr_and_no_dump() -> None:
 
 def test_it_can_be_copied(connection: dict[str, Any]) -> None:
     retriever = AgentMemRetriever(**connection)
-    for other in (copy.copy(retriever), retriever.model_copy(update={"user_id": "ann"})):
+    deep = (copy.deepcopy(retriever), retriever.model_copy(deep=True))
+    for other in (copy.copy(retriever), *deep, retriever.model_copy(update={"user_id": "ann"})):
         assert len(other.invoke("cat?")) == 2
 
 

@@ -27,8 +27,9 @@ class ClientPair:
         api_url: where the server is; from ``AGENTMEM_API_URL`` where left out, else the default.
         api_key: from ``AGENTMEM_API_KEY`` where left out.
         client: a ready one for sync calls; for async ones its settings are taken.
-        async_client: a ready one for async calls, in whatever loop; for sync ones its settings
-            are taken.
+        async_client: a ready one for async calls in the event loop that it is first used in; for
+            other loops, and for sync calls, its settings are taken. One with an ``http_client`` of
+            its own is used in whatever loop.
         timeout: as for the clients, or ``AGENTMEM_TIMEOUT``.
         max_retries: as for the clients, or ``AGENTMEM_MAX_RETRIES``.
 
@@ -94,18 +95,21 @@ class ClientPair:
             AgentMemError: no loop is running, or there is only a sync client, with an
                 ``http_client`` of its own.
         """
-        if self._given_async is not None:
-            return self._given_async
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise AgentMemError("no asyncio event loop is running: use the sync methods") from None
+        given = self._given_async
+        if given is not None and _is_for(given, loop):
+            return given
         with self._lock:
             entry = self._by_loop.get(loop)
             if entry is None or entry.client._http.is_closed:
-                self._require_derivable(self._given, "async_client")
+                if given is None:
+                    self._require_derivable(self._given, "async_client")
+                settings = self._settings if given is None else given._settings
                 self._forget_closed_loops()
-                entry = _LoopClient(AsyncAgentMemClient._from_settings(self._settings))
+                entry = _LoopClient(AsyncAgentMemClient._from_settings(settings))
                 self._by_loop[loop] = entry
             return entry.client
 
@@ -140,6 +144,13 @@ class ClientPair:
                 f"the given {type(ready).__name__} has an http_client of its own, of which no "
                 f"counterpart can be made: give {missing}= too"
             )
+
+
+def _is_for(client: AsyncAgentMemClient, loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a ready client can be used in a loop; a closed one says itself that it is."""
+    if client._http.is_closed or not client._owns_http:
+        return True
+    return client._turns.loop in (None, loop)
 
 
 class _LoopClient:

@@ -7,6 +7,7 @@ too, after which a request fails that was never sent; here a turn comes.
 
 import asyncio
 import threading
+from typing import Literal
 
 import httpx
 
@@ -22,6 +23,14 @@ class AsyncTurns(asyncio.Semaphore):
 
     def __init__(self) -> None:
         super().__init__(AT_ONCE)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop of the first request: the client's connections belong to it."""
+
+    async def acquire(self) -> Literal[True]:
+        """Wait for a turn."""
+        if self.loop is None:
+            self.loop = asyncio.get_running_loop()
+        return await super().acquire()
 
 
 class Turns(threading.BoundedSemaphore):

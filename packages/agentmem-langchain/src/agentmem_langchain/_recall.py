@@ -48,7 +48,8 @@ def distinct(hits: Sequence[Hit], k: int) -> list[Hit]:
 def dated(memory: Memory) -> str:
     """A memory as an entry of a list: its day, then its text, whose further lines are set in."""
     day = (memory.event_at or memory.created_at).date().isoformat()
-    return f"({day}) {memory.content}".replace("\n", "\n  ")
+    # Every kind of line break: what begins a line looks like an entry of its own.
+    return "\n  ".join(f"({day}) {memory.content}".splitlines())
 
 
 def as_data(memories: Iterable[Memory], template: str) -> str:
@@ -60,5 +61,7 @@ def as_data(memories: Iterable[Memory], template: str) -> str:
     """
     entries = "\n".join(f"- {dated(memory)}" for memory in memories)
     for name in set(_TAG.findall(template)):
-        entries = re.sub(rf"<(?=\s*/?\s*{re.escape(name)})", "&lt;", entries, flags=re.IGNORECASE)
+        # One class for blanks and slashes: with several parts, a memory of blanks alone would
+        # cost the square of its length.
+        entries = re.sub(rf"<(?=[\s/]*{re.escape(name)})", "&lt;", entries, flags=re.IGNORECASE)
     return template.replace(PLACE, entries)

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any, TypedDict
 from uuid import UUID, uuid5
 
-from langchain_core.messages import AIMessage, BaseMessage, message_to_dict
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, message_to_dict
 
 Keep = Callable[[BaseMessage], bool]
 
@@ -37,6 +37,16 @@ def begun(messages: Sequence[BaseMessage], session_id: str) -> Progress:
     answers = [at for at, one in enumerate(messages) if isinstance(one, AIMessage)]
     brought = answers[-1] + 1 if answers else 0
     return {"seen": keys(messages)[:brought], "pending": {}, "session_id": session_id}
+
+
+def ended(messages: Sequence[BaseMessage], session_id: str) -> Progress:
+    """How far it is at the end of a run whose beginning was not noted.
+
+    Other middleware ended the run first, or this one was not there yet when it was interrupted.
+    What the run was given goes to its latest human message.
+    """
+    humans = [at for at, one in enumerate(messages) if isinstance(one, HumanMessage)]
+    return begun(messages[: humans[-1] + 1] if humans else [], session_id)
 
 
 def unwritten(

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from ._extras import needed_by
 from ._messages import to_memory
 from ._recall import PLACE, as_data, distinct, not_among, search_limit
-from ._unwritten import Keep, Progress, begun, keys, memory_id, unwritten
+from ._unwritten import Keep, Progress, begun, ended, keys, memory_id, unwritten
 
 with needed_by("AgentMemMiddleware", "agents"):
     from langchain.agents.middleware.types import (
@@ -250,7 +250,7 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
         """The memories to write."""
         if not self._write:
             return []
-        progress = self._progress(state)
+        progress = self._at_the_end(state)
         session_id = _found(self._session_id, "session_id", runtime, "thread_id")
         if session_id is None:
             session_id = progress["session_id"]
@@ -266,11 +266,15 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
         if not self._write:
             return None
         seen = keys(state["messages"])
-        return self._update(state, {**self._progress(state), "seen": seen, "pending": {}})
+        return self._update(state, {**self._at_the_end(state), "seen": seen, "pending": {}})
 
     def _progress(self, state: AgentState[Any]) -> Progress:
         progress = _noted(state).get(self._name)
         return begun(state["messages"], new_id()) if progress is None else progress
+
+    def _at_the_end(self, state: AgentState[Any]) -> Progress:
+        progress = _noted(state).get(self._name)
+        return ended(state["messages"], new_id()) if progress is None else progress
 
     def _update(self, state: AgentState[Any], progress: Progress) -> dict[str, Any]:
         return {"agentmem": {**_noted(state), self._name: progress}}

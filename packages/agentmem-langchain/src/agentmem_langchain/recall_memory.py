@@ -44,7 +44,7 @@ class AgentMemRecallMemory(BaseMemory):
             taken.
         session_id: the present conversation, where no memory of it is given. This and the next
             seven are those of `AgentMemMemory`.
-        user_id: whose memories to search; left out, everybody's.
+        user_id: whose memories to search.
         agent_id: as ``user_id``.
         collection: where to search.
         api_url: where the server is; from ``AGENTMEM_API_URL`` where left out.
@@ -55,6 +55,7 @@ class AgentMemRecallMemory(BaseMemory):
 
     Raises:
         TypeError: ``beside`` stands with what it replaces, or with ``store``.
+        ValueError: no user is named, and ``require_user`` is True.
         pydantic.ValidationError: an unknown field, one of the wrong type, or two that exclude each
             other.
         AgentMemError: a connection setting can't be right, or `InvalidFilter` the filter. Every
@@ -86,6 +87,8 @@ class AgentMemRecallMemory(BaseMemory):
     include_session: bool | None = None
     """True: search all of the present session too; False: nothing of it. Left out: what of it no
     other memory puts into the prompt."""
+    require_user: bool = True
+    """False: no user has to be named; without one, everybody's messages are recalled."""
     store: bool = False
     """Store each turn, as `AgentMemMemory` does; `clear` then deletes the session's messages."""
 
@@ -128,6 +131,11 @@ class AgentMemRecallMemory(BaseMemory):
             input_key=self.input_key,
             output_key=self.output_key,
         )
+        if self.require_user and self._talk.chat_memory._place["user_id"] is None:
+            raise ValueError(
+                "whose messages shall be recalled? Give user_id (or a memory to be beside that has "
+                "one), or require_user=False for everybody's"
+            )
 
     @model_validator(mode="after")
     def _check_messages(self) -> Self:

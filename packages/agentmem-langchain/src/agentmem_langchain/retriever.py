@@ -1,6 +1,6 @@
 """A retriever over memories."""
 
-from typing import Any
+from typing import Any, Self
 
 from agentmem_client import DEFAULT_COLLECTION, AgentMemClient, AsyncAgentMemClient, ClientPair
 from agentmem_client import Filters as FilterInput
@@ -74,6 +74,12 @@ class AgentMemRetriever(BaseRetriever):
         self._clients = ClientPair(
             self.api_url, self.api_key, client=self.client, async_client=self.async_client
         )
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Connections can't be copied; a copy goes on sharing ready clients."""
+        memo = {} if memo is None else memo
+        memo |= {id(one): one for one in (self.client, self.async_client) if one is not None}
+        return super().__deepcopy__(memo)
 
     def search_with_score(
         self,

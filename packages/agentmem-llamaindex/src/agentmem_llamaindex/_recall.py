@@ -81,14 +81,23 @@ def recallable(own: Filter | None) -> Filter | None:
     return joined(~chat_messages(), own)
 
 
-def as_text(memories: Iterable[Memory]) -> str:
-    """Memories for a prompt, a line each with its day; further lines of one are indented."""
-    return "\n".join(
+def as_text(memories: Iterable[Memory], *, tags: Iterable[str] = ()) -> str:
+    """Memories for a prompt, a line each with its day; further lines of one are indented.
+
+    Args:
+        memories: the best first.
+        tags: the XML tags that stand around the text; none in a memory can pretend to be one.
+    """
+    text = "\n".join(
         f"- ({memory.event_at or memory.created_at:%Y-%m-%d}) "
-        + memory.content.strip().replace("\n", "\n  ")
+        # Every kind of line break: what begins a line looks like a memory of its own.
+        + "\n  ".join(memory.content.strip().splitlines())
         for memory in memories
         if memory.content.strip()
     )
+    for tag in tags:
+        text = re.sub(rf"<(?=[\s/]*{re.escape(tag)})", "&lt;", text, flags=re.IGNORECASE)
+    return text
 
 
 def shortened(text: str, tokens: int, tokenizer: Tokenizer) -> str | None:
@@ -102,16 +111,19 @@ def shortened(text: str, tokens: int, tokenizer: Tokenizer) -> str | None:
     Returns:
         None where hardly a word fits.
     """
-
-    def length(part: str) -> int:
-        return len(tokenizer(part))
-
     entries = re.split(r"\n(?=- )", text)
-    wholes = ["\n".join(entries[:count]) for count in range(1, len(entries) + 1)]
-    fitting = bisect_right(wholes, tokens, key=length)
-    if fitting:
-        return wholes[fitting - 1]
+
+    def whole(count: int) -> str:
+        return "\n".join(entries[:count])
+
     day, *words = re.findall(r"^- \S+|\s*\S+", entries[0])
-    cuts = [f"{day}{''.join(words[:count])} …" for count in range(2, len(words))]
-    fitting = bisect_right(cuts, tokens, key=length)
-    return cuts[fitting - 1] if fitting else None
+
+    def start(count: int) -> str:
+        return f"{day}{''.join(words[:count])} …"
+
+    for counts, part in ((range(1, len(entries) + 1), whole), (range(2, len(words)), start)):
+        # Each part is made when it is looked at: all of them would take the square of the text.
+        fitting = bisect_right(counts, tokens, key=lambda count: len(tokenizer(part(count))))
+        if fitting:
+            return part(counts[fitting - 1])
+    return None

@@ -14,6 +14,9 @@ from ._connection import Connected
 from ._messages import batches
 from ._recall import Tokenizer, as_text, given_filter, question, recallable, shortened, to_items
 
+MEMORY_TAG = "memory"
+"""What LlamaIndex's `Memory` puts around what all blocks recall."""
+
 
 class AgentMemMemoryBlock(Connected, BaseMemoryBlock[str]):
     """Long-term memory of a conversation: keeps what leaves it, recalls what fits the question.
@@ -102,7 +105,7 @@ class AgentMemMemoryBlock(Connected, BaseMemoryBlock[str]):
         if query is None:
             return ""
         hits = await self._clients.for_running_loop().search(query, **self._among(session_id))
-        return as_text(hits)
+        return as_text(hits, tags=(MEMORY_TAG, self.name))
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         """Store the messages that have text: all in one transaction, or none."""
