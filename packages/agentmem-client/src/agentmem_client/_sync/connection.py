@@ -1,0 +1,148 @@
+# Generated from src/agentmem_client/_async/connection.py by scripts/generate_sync.py: do not edit.
+"""How a client reaches a server."""
+
+from types import TracebackType
+from typing import Self
+
+import httpx
+from pydantic import SecretStr
+from tenacity import Retrying
+
+from .._base import RetryPolicy, build_request, read_answer, transport_error
+from .._settings import (
+    DEFAULT_API_URL,
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_MAX_RETRY_SECONDS,
+    DEFAULT_TIMEOUT,
+    Settings,
+    as_secret,
+    settings_from_env,
+    ssl_context,
+)
+from .._turns import LIMITS, Turns
+from ..endpoints import AnswerT, Endpoint
+from ..errors import AgentMemError
+from ..models import Request
+
+
+class Connection:
+    """A server's address, and requests to it that are tried again; see `AgentMemClient`."""
+
+    def __init__(
+        self,
+        api_url: str = DEFAULT_API_URL,
+        api_key: str | SecretStr | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        max_retry_seconds: float = DEFAULT_MAX_RETRY_SECONDS,
+        http_client: httpx.Client | None = None,
+    ) -> None:
+        self._settings = Settings(
+            api_url=api_url,
+            api_key=as_secret(api_key),
+            timeout=timeout,
+            max_retries=max_retries,
+            max_retry_seconds=max_retry_seconds,
+        )
+        self._owns_http = http_client is None
+        self._http = http_client or httpx.Client(verify=ssl_context(), limits=LIMITS)
+        self._turns = Turns()
+        self._retry = RetryPolicy(max_retries, max_retry_seconds)
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        api_url: str | None = None,
+        api_key: str | SecretStr | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        max_retry_seconds: float | None = None,
+        http_client: httpx.Client | None = None,
+    ) -> Self:
+        """A client made from the environment; what is given here goes before it.
+
+        It reads ``AGENTMEM_API_URL``, ``AGENTMEM_API_KEY``, ``AGENTMEM_TIMEOUT``,
+        ``AGENTMEM_MAX_RETRIES`` and ``AGENTMEM_MAX_RETRY_SECONDS``.
+
+        Raises:
+            AgentMemError: when a value can't be right.
+        """
+        settings = settings_from_env(api_url, api_key, timeout, max_retries, max_retry_seconds)
+        return cls._from_settings(settings, http_client)
+
+    @classmethod
+    def _from_settings(cls, settings: Settings, http_client: httpx.Client | None = None) -> Self:
+        return cls(
+            settings.api_url,
+            settings.api_key,
+            timeout=settings.timeout,
+            max_retries=settings.max_retries,
+            max_retry_seconds=settings.max_retry_seconds,
+            http_client=http_client,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings.api_url!r})"
+
+    def close(self) -> None:
+        """Close the connections; a given ``http_client`` is left open."""
+        if self._owns_http:
+            self._http.close()
+
+    def _call(
+        self,
+        endpoint: Endpoint[AnswerT],
+        segments: dict[str, str] | None = None,
+        *,
+        query: Request | None = None,
+        body: Request | bytes | None = None,
+        patience: float = 0.0,
+    ) -> AnswerT:
+        """Send the request until it is answered, or not worth another try."""
+        answer, _ = self._call_counted(
+            endpoint, segments, query=query, body=body, patience=patience
+        )
+        return answer
+
+    def _call_counted(
+        self,
+        endpoint: Endpoint[AnswerT],
+        segments: dict[str, str] | None = None,
+        *,
+        query: Request | None = None,
+        body: Request | bytes | None = None,
+        patience: float = 0.0,
+    ) -> tuple[AnswerT, int]:
+        """As `_call`, with how many tries it took."""
+        if self._http.is_closed:
+            raise AgentMemError("this client is closed")
+        request = build_request(
+            self._http, self._settings, endpoint, segments or {}, query, body, patience
+        )
+        retrying = Retrying(
+            retry=self._retry.retry, stop=self._retry.stop, wait=self._retry.wait, reraise=True
+        )
+        answer: AnswerT = retrying(self._try, endpoint, request)
+        return answer, retrying.statistics["attempt_number"]
+
+    def _try(self, endpoint: Endpoint[AnswerT], request: httpx.Request) -> AnswerT:
+        try:
+            with self._turns:
+                # Never to another address, whatever the http_client would do: the key goes along.
+                response = self._http.send(request, follow_redirects=False)
+        except httpx.HTTPError as error:
+            raise transport_error(error, request) from error
+        return read_answer(endpoint, response)
