@@ -1494,3 +1494,16 @@ async def test_a_change_that_was_none_gives_no_text_without_the_callers_vector(
     stored = await got(engine, "a")
     assert (stored.content, stored.metadata) == (ahead.get("content", "word"), {})
     assert stored.index_texts == ahead.get("index_texts")
+
+
+async def test_a_search_that_finds_nothing_to_refresh_is_kept(
+    engine: Engine, store: WatchedStore
+) -> None:
+    await engine.add(TENANT, memory("x", id="a"))
+    for _ in range(3):
+        assert await found(engine, "x", refresh_ttl=True) == ["a"]
+    assert store.searches == 1
+    await engine.add(TENANT, memory("x", id="b", ttl=60))
+    for _ in range(3):
+        assert set(await found(engine, "x", refresh_ttl=True)) == {"a", "b"}
+    assert store.searches == 4

@@ -77,13 +77,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class _Found:
-    """An encoded answer, and when the first memory in it expires (microseconds)."""
+    """An encoded answer, and when the first memory in it expires (microseconds).
+
+    One that ``refreshed`` a time to live is not kept: the next search has to refresh again.
+    """
 
     body: bytes
     expires_at: int | None
+    refreshed: bool
 
     def lifetime(self) -> float:
-        if len(self.body) > _LARGEST_KEPT:
+        if self.refreshed or len(self.body) > _LARGEST_KEPT:
             return 0.0
         if self.expires_at is None:
             return float("inf")
@@ -197,8 +201,6 @@ class Engine:
         Raises:
             InvalidRequest: for options that don't go together or with the collection.
         """
-        if request.refresh_ttl:  # it writes too, each time it is asked
-            return (await self._search(tenant, request)).body
         # Before anything is read: what a later write changes must not be kept under its version.
         version = await self._store.version(tenant, request.collection)
         digest = blake2b(request.model_dump_json().encode(), digest_size=16).digest()
@@ -222,8 +224,9 @@ class Engine:
                     with_vectors=request.include_embeddings,
                 ),
             )
-        if request.refresh_ttl:
-            await self._refresh(tenant, request.collection, [record for record, _ in found])
+        refreshed = request.refresh_ttl and await self._refresh(
+            tenant, request.collection, [record for record, _ in found]
+        )
         dimension = _answered_dimension(collection, request.include_embeddings)
         hits = [
             records.to_hit(record, request.collection, score, dimension=dimension)
@@ -231,7 +234,7 @@ class Engine:
         ]
         expiries = [record.expires_at for record, _ in found if record.expires_at is not None]
         answer = m.SearchAnswer.model_construct(hits=hits)
-        return _Found(answer.model_dump_json().encode(), min(expiries, default=None))
+        return _Found(answer.model_dump_json().encode(), min(expiries, default=None), refreshed)
 
     async def _query_vector(
         self, chosen: Plan, request: m.SearchRequest, collection: Collection
@@ -272,8 +275,8 @@ class Engine:
         dimension = _answered_dimension(collection, with_vectors)
         return [records.to_memory(record, collection.name, dimension=dimension) for record in found]
 
-    async def _refresh(self, tenant: str, collection: str, found: Sequence[Record]) -> None:
-        """Start the time to live of what is being answered anew."""
+    async def _refresh(self, tenant: str, collection: str, found: Sequence[Record]) -> bool:
+        """Start the time to live of what is being answered anew; whether any of it has one."""
         at = times.now()
         mortal = [record for record in found if record.ttl is not None]
         if mortal:
@@ -282,6 +285,7 @@ class Engine:
         for record in mortal:
             assert record.ttl is not None
             record.expires_at = at + record.ttl
+        return bool(mortal)
 
     async def page(self, tenant: str, query: m.ListQuery) -> m.PageAnswer:
         """One page of a listing.
