@@ -270,7 +270,7 @@ async def test_a_bad_namespace_fails_its_whole_batch(
         (PutOp((), "key", {}), InvalidNamespaceError, "at least one label"),
         (PutOp(("a",) * 33, "key", {}), InvalidRequest, "namespace"),
         (PutOp(("a",), "key", {"a": float("nan")}), InvalidRequest, "item 'key' in"),
-        (PutOp(("a",), "key", {}, index=True), ValueError, "index"),  # type: ignore[arg-type]
+        (PutOp(("a",), "key", {}, index=True), ValueError, "index"),  # type: ignore[arg-type]  # wrong on purpose
         (PutOp(("a",), "key", {}, ttl=0), InvalidRequest, "ttl"),
         (SearchOp(("a",), filter={"a": {"$in": [1]}}), ValueError, "unknown operator"),
         (SearchOp(("a",), limit=-1), ValueError, "0 or more"),
@@ -278,7 +278,7 @@ async def test_a_bad_namespace_fails_its_whole_batch(
         (SearchOp(("a",), query="x", limit=1_001), InvalidRequest, "limit"),
         (ListNamespacesOp(limit=-1), ValueError, "0 or more"),
         (
-            ListNamespacesOp((MatchCondition("infix", ("a",)),)),  # type: ignore[arg-type]
+            ListNamespacesOp((MatchCondition("infix", ("a",)),)),  # type: ignore[arg-type]  # wrong on purpose
             ValueError,
             "match_type",
         ),
@@ -301,8 +301,8 @@ async def test_the_base_class_checks_what_it_puts(store: StoreCalls) -> None:
 
 
 async def test_lists_are_taken_for_namespaces(store: StoreCalls) -> None:
-    await store("batch", [PutOp(["a", "b"], "k", {"n": 1})])  # type: ignore[arg-type]
-    (item, found) = await store("batch", [GetOp(["a", "b"], "k"), SearchOp(["a"])])  # type: ignore[arg-type]
+    await store("batch", [PutOp(["a", "b"], "k", {"n": 1})])  # type: ignore[arg-type]  # a list
+    (item, found) = await store("batch", [GetOp(["a", "b"], "k"), SearchOp(["a"])])  # type: ignore[arg-type]  # lists
     assert item.namespace == ("a", "b")
     assert [one.namespace for one in found] == [("a", "b")]
 

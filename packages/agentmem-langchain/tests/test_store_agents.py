@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def memory_tools(namespace: tuple[str, ...], **options: Any) -> list[Any]:
-    from langmem import (  # type: ignore[import-untyped]
+    from langmem import (  # type: ignore[import-untyped]  # has no types
         create_manage_memory_tool,
         create_search_memory_tool,
     )

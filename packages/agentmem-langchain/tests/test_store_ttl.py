@@ -37,7 +37,7 @@ Expiry = Callable[["StoreCalls", str], "datetime | None"]
 
 async def gone(store: StoreCalls, key: str) -> None:
     """Wait until the item has expired; the test's timeout bounds it."""
-    while await store("get", NAMESPACE, key, refresh_ttl=False) is not None:  # noqa: ASYNC110
+    while await store("get", NAMESPACE, key, refresh_ttl=False) is not None:  # noqa: ASYNC110  # no event
         await asyncio.sleep(0.05)
 
 

@@ -53,7 +53,7 @@ def test_copies_talk_to_the_same_server(cls: type[Connected]) -> None:
 def test_copies_keep_what_is_set() -> None:
     store = AgentMemChatStore(api_url="http://one.test", user_id="ann", searchable=True)
     for other in copies(store):
-        assert (other.user_id, other.searchable) == ("ann", True)  # type: ignore[union-attr]
+        assert (other.user_id, other.searchable) == ("ann", True)  # type: ignore[union-attr]  # a chat store
     block = AgentMemMemoryBlock(
         name="own", user_id="ann", similarity_top_k=3, filters={"topic": "pets"}, priority=4
     )

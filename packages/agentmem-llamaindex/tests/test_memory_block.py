@@ -181,7 +181,7 @@ async def test_truncate() -> None:
 async def test_truncate_what_llama_index_gives_where_nothing_was_recalled() -> None:
     block = AgentMemMemoryBlock()
     assert await block.atruncate("", 10) is None
-    assert await block.atruncate([], 10) is None  # type: ignore[arg-type]
+    assert await block.atruncate([], 10) is None  # type: ignore[arg-type]  # as LlamaIndex calls it
 
 
 async def test_tokens_are_counted_as_llama_index_does() -> None:

@@ -177,7 +177,7 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
     image = tmp_path / "a.png"
     image.write_bytes(PNG)
     item = to_item(ChatMessage([ImageBlock(path=image)]), ACTIVE, searchable=False)
-    assert to_message(stored(item)).blocks[0].path == image  # type: ignore[union-attr]
+    assert to_message(stored(item)).blocks[0].path == image  # type: ignore[union-attr]  # an image
     image.unlink()
     with pytest.raises(MessageError, match="'m' holds no readable message"):
         to_message(stored(item))
@@ -205,9 +205,9 @@ def test_item() -> None:
 
 def test_an_unknown_status_is_an_error() -> None:
     with pytest.raises(ValueError, match="asleep"):
-        to_item(ChatMessage("x"), "asleep", searchable=False)  # type: ignore[arg-type]
+        to_item(ChatMessage("x"), "asleep", searchable=False)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ValueError, match="asleep"):
-        chat_messages("asleep")  # type: ignore[arg-type]
+        chat_messages("asleep")  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_filter() -> None:

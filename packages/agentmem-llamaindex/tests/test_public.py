@@ -34,7 +34,7 @@ def test_public_surface() -> None:
 
 @pytest.mark.parametrize("cls", [AgentMemVectorStore, AgentMemChatStore, AgentMemMemoryBlock])
 def test_settings_are_keywords(cls: type) -> None:
-    _, *parameters, rest = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]
+    _, *parameters, rest = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]  # of a class, not of an object
     assert {parameter.name for parameter in parameters} >= CONNECTION
     assert {parameter.kind for parameter in parameters} == {inspect.Parameter.KEYWORD_ONLY}
     assert rest.kind is inspect.Parameter.VAR_KEYWORD
