@@ -7,9 +7,11 @@ import pytest
 from agentmem_client.errors import InvalidCursor
 from agentmem_client.models import ListQuery
 from agentmem_server import cursor
+from agentmem_server.callers import Caller
 from hypothesis import given
 from hypothesis import strategies as st
 
+CALLER = Caller("tenant")
 int64 = st.integers(-(2**63), 2**63 - 1)
 FULL: dict[str, Any] = {
     "collection": "c",
@@ -27,21 +29,21 @@ def query(**fields: Any) -> ListQuery:
 
 
 def test_no_cursor_is_the_start() -> None:
-    assert cursor.decode(query()) is None
+    assert cursor.decode(CALLER, query()) is None
 
 
 @given(int64, int64)
 def test_a_cursor_comes_back_as_its_position(value: int, seq: int) -> None:
-    text = cursor.encode(query(), (value, seq))
-    assert cursor.decode(query(cursor=text)) == (value, seq)
+    text = cursor.encode(CALLER, query(), (value, seq))
+    assert cursor.decode(CALLER, query(cursor=text)) == (value, seq)
     assert base64.urlsafe_b64encode(base64.urlsafe_b64decode(text)).decode() == text
 
 
 def test_a_page_may_have_another_size_and_other_details() -> None:
-    text = cursor.encode(query(), (1, 2))
+    text = cursor.encode(CALLER, query(), (1, 2))
     more: dict[str, Any] = {"limit": 7, "include_total": False, "include_embeddings": True}
-    assert cursor.decode(query(cursor=text, **more)) == (1, 2)
-    assert cursor.encode(query(limit=3, cursor=text), (1, 2)) == text
+    assert cursor.decode(CALLER, query(cursor=text, **more)) == (1, 2)
+    assert cursor.encode(CALLER, query(limit=3, cursor=text), (1, 2)) == text
 
 
 @pytest.mark.parametrize(
@@ -61,20 +63,20 @@ def test_a_page_may_have_another_size_and_other_details() -> None:
     ],
 )
 def test_another_listing_refuses_it(change: dict[str, Any]) -> None:
-    text = cursor.encode(query(), (1, 2))
+    text = cursor.encode(CALLER, query(), (1, 2))
     with pytest.raises(InvalidCursor, match="another listing"):
-        cursor.decode(query(cursor=text, **change))
-    assert cursor.encode(query(**change), (1, 2)) != text
+        cursor.decode(CALLER, query(cursor=text, **change))
+    assert cursor.encode(CALLER, query(**change), (1, 2)) != text
 
 
 def spoilt(inner: str) -> str:
     """A cursor of this listing with other things in it."""
-    listing = base64.urlsafe_b64decode(cursor.encode(query(), (1, 2))).split(b'"')[1]
+    listing = base64.urlsafe_b64decode(cursor.encode(CALLER, query(), (1, 2))).split(b'"')[1]
     return base64.urlsafe_b64encode(inner.replace("LISTING", listing.decode()).encode()).decode()
 
 
 def test_the_spoilt_cursors_below_fail_for_their_own_reason() -> None:
-    assert cursor.decode(query(cursor=spoilt('["LISTING",3,4]'))) == (3, 4)
+    assert cursor.decode(CALLER, query(cursor=spoilt('["LISTING",3,4]'))) == (3, 4)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +112,10 @@ def test_the_spoilt_cursors_below_fail_for_their_own_reason() -> None:
 )
 def test_what_is_no_cursor_is_refused(text: str) -> None:
     with pytest.raises(InvalidCursor):
-        cursor.decode(query().model_copy(update={"cursor": text}))
+        cursor.decode(CALLER, query().model_copy(update={"cursor": text}))
 
 
 @given(st.text() | st.binary().map(lambda data: base64.urlsafe_b64encode(data).decode()))
 def test_any_text_is_refused(text: str) -> None:
     with pytest.raises(InvalidCursor):
-        cursor.decode(query().model_copy(update={"cursor": text}))
+        cursor.decode(CALLER, query().model_copy(update={"cursor": text}))

@@ -25,13 +25,14 @@ from agentmem_client.errors import (
     PayloadTooLarge,
     Unavailable,
 )
+from agentmem_server.callers import Caller
 from agentmem_server.embedding import EmbedderUnavailable
 from agentmem_server.engine import Engine, Limits
 from agentmem_server.storage import Collection, Outcome, Record, SearchRequest, Update, Write
 from agentmem_server.storage.sqlite import SqliteStore
 from numpy.typing import NDArray
 
-TENANT = "tenant"
+TENANT = Caller("tenant")
 DIMENSION = 8
 
 
@@ -414,7 +415,7 @@ async def test_what_the_embedder_refuses_is_not_tried_again_as_if_it_were_down(
 
 async def test_a_text_is_embedded_once(engine: Engine, embedder: FakeEmbedder) -> None:
     await engine.add(TENANT, memory("hello"))
-    await engine.add("another", memory("hello", collection="other"))
+    await engine.add(Caller("another"), memory("hello", collection="other"))
     await engine.add_many(TENANT, [memory("hello"), memory("new"), memory("new")])
     await search(engine, "hello")
     await search(engine, "new", limit=3)
@@ -427,7 +428,7 @@ async def test_texts_that_come_at_once_are_embedded_once(
     embedder.gate.clear()
     await engine.catalog.put_collection(TENANT, "default", m.CollectionInput())
     tasks = [asyncio.ensure_future(engine.add(TENANT, memory("hello"))) for _ in range(20)]
-    tasks.append(asyncio.ensure_future(engine.add("another", memory("hello"))))
+    tasks.append(asyncio.ensure_future(engine.add(Caller("another"), memory("hello"))))
     searching = [asyncio.ensure_future(search(engine, "hello", limit=n + 1)) for n in range(5)]
     await settle()
     embedder.gate.set()
@@ -582,11 +583,11 @@ async def test_vectors_are_answered_when_asked_for(engine: Engine) -> None:
 
 async def test_tenants_see_nothing_of_each_other(engine: Engine) -> None:
     await engine.add(TENANT, memory("mine", id="a"))
-    await engine.add("another", memory("theirs", id="a"))
-    await engine.add("another", memory("theirs", id="b"))
+    await engine.add(Caller("another"), memory("theirs", id="a"))
+    await engine.add(Caller("another"), memory("theirs", id="b"))
     assert [hit.content for hit in await search(engine, "mine")] == ["mine"]
     assert await found(engine, "theirs", mode="sparse") == []
-    assert len(await search(engine, "mine", tenant="another")) == 2
+    assert len(await search(engine, "mine", tenant=Caller("another"))) == 2
     assert (await got(engine, "a")).content == "mine"
     with pytest.raises(NotFound):
         await got(engine, "b")
@@ -595,7 +596,7 @@ async def test_tenants_see_nothing_of_each_other(engine: Engine) -> None:
     assert await engine.delete(TENANT, "default", "b") == 0
     assert await delete(engine, everything=True) == 1
     assert await engine.catalog.drop_collection(TENANT, "default") == 0
-    assert len(await search(engine, "theirs", tenant="another")) == 2
+    assert len(await search(engine, "theirs", tenant=Caller("another"))) == 2
 
 
 # The result cache
@@ -681,14 +682,14 @@ async def test_writes_elsewhere_leave_results_as_they_are(
     await engine.add(TENANT, memory("hello", id="a"))
     await search(engine, "hello")
     await engine.add(TENANT, memory("hello", id="b", collection="other"))
-    await engine.add("another", memory("hello", id="c"))
+    await engine.add(Caller("another"), memory("hello", id="c"))
     await delete(engine, collection="other", everything=True)
-    await engine.catalog.drop_collection("another", "default")
+    await engine.catalog.drop_collection(Caller("another"), "default")
     await engine.catalog.put_collection(TENANT, "third", m.CollectionInput())
     assert await found(engine, "hello") == ["a"]
     assert store.searches == 1
     assert await found(engine, "hello", collection="other") == []
-    assert await found(engine, "hello", tenant="another") == []
+    assert await found(engine, "hello", tenant=Caller("another")) == []
 
 
 async def test_a_search_that_a_write_overtook_is_kept_for_nobody(
@@ -1351,7 +1352,7 @@ async def test_a_new_expiry_ends_the_sliding_and_a_new_ttl_begins_it(engine: Eng
 async def test_namespaces_are_listed_and_searched(engine: Engine) -> None:
     for path in (["a", "b"], ["a", "c"], ["b"]):
         await engine.add(TENANT, memory("x", id="/".join(path), namespace=path))
-    await engine.add("another", memory("x", namespace=["theirs"]))
+    await engine.add(Caller("another"), memory("x", namespace=["theirs"]))
     query = m.NamespacesQuery(prefix=["a", "*"])
     assert (await engine.catalog.namespaces(TENANT, query)).namespaces == [["a", "b"], ["a", "c"]]
     assert (
@@ -1373,7 +1374,7 @@ async def test_sessions_are_paged(engine: Engine) -> None:
     assert [(one.session_id, one.memories) for one in last.sessions] == [("s2", 1)]
     assert last.next_after is None
     assert (await engine.catalog.sessions(TENANT, m.SessionsQuery(user_id="v"))).sessions == []
-    assert (await engine.catalog.sessions("another", m.SessionsQuery())).sessions == []
+    assert (await engine.catalog.sessions(Caller("another"), m.SessionsQuery())).sessions == []
     assert (await engine.catalog.sessions(TENANT, m.SessionsQuery(collection="no"))).sessions == []
 
 
@@ -1451,7 +1452,7 @@ async def test_a_sweep_goes_on_until_nothing_expired_is_left(
     monkeypatch.setattr("agentmem_server.engine._SWEPT_AT_ONCE", 2)
     for _ in range(5):
         await engine.add(TENANT, memory("x", expires_at="2020-01-01T00:00:00Z"))
-        await engine.add("another", memory("x", expires_at="2020-01-01T00:00:00Z"))
+        await engine.add(Caller("another"), memory("x", expires_at="2020-01-01T00:00:00Z"))
     await engine.add(TENANT, memory("kept", id="kept", ttl=60))
     assert await engine.sweep() == 10
     assert await engine.sweep() == 0

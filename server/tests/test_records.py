@@ -58,7 +58,7 @@ def test_a_record_has_every_field_of_the_memory() -> None:
 def test_what_a_memory_leaves_out_is_none() -> None:
     record = records.to_record(memory(id="a"), now=7)
     set_ = {"id": "a", "content": "text", "metadata": {}, "created_at": 7, "updated_at": 7}
-    set_ |= {"archived": False, "seq": 0}
+    set_ |= {"archived": False, "seq": 0, "version": 1}
     assert asdict(record) == {**dict.fromkeys(asdict(record)), **set_}
 
 

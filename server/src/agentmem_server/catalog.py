@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from agentmem_client import models as m
-from agentmem_client.errors import DimensionMismatch, InvalidRequest, NotFound, shown
+from agentmem_client.errors import DimensionMismatch, Forbidden, InvalidRequest, NotFound, shown
 
-from . import times
+from . import records, times
 from .batcher import Batcher
+from .callers import Caller
 from .storage import (
     Collection,
     DropCollection,
@@ -14,7 +15,6 @@ from .storage import (
     NamespaceRequest,
     Outcome,
     PutCollection,
-    Scope,
     Selection,
     Store,
     Write,
@@ -24,7 +24,7 @@ from .storage import (
 class Catalog:
     """Lists, makes and deletes what memories are kept in.
 
-    Every method takes the tenant first, and sees nothing of another one's.
+    Every method takes the caller first, and sees nothing beyond what that one sees.
 
     Args:
         store: where the memories are.
@@ -39,12 +39,12 @@ class Catalog:
         self._writes = writes
         self._server_embedding = server_embedding
 
-    async def sessions(self, tenant: str, query: m.SessionsQuery) -> m.SessionsAnswer:
+    async def sessions(self, caller: Caller, query: m.SessionsQuery) -> m.SessionsAnswer:
         """One page of the sessions with a memory that is meant, by their ids."""
-        collection = await self._store.collection(tenant, query.collection)
+        collection = await self._store.collection(caller.tenant, query.collection)
         if collection is None:
             return m.SessionsAnswer(sessions=[])
-        scope = Scope(query.user_id, query.agent_id, namespace=tuple(query.namespace or ()) or None)
+        scope = caller.scope(query.user_id, query.agent_id, namespace=query.namespace)
         found = await self._store.sessions(
             collection,
             Selection(scope, query.filters),
@@ -65,9 +65,9 @@ class Catalog:
             next_after=page[-1].id if len(found) > len(page) else None,
         )
 
-    async def namespaces(self, tenant: str, query: m.NamespacesQuery) -> m.NamespacesAnswer:
+    async def namespaces(self, caller: Caller, query: m.NamespacesQuery) -> m.NamespacesAnswer:
         """The namespaces that hold memories and fit, sorted label by label."""
-        collection = await self._store.collection(tenant, query.collection)
+        collection = await self._store.collection(caller.tenant, query.collection)
         if collection is None:
             return m.NamespacesAnswer(namespaces=[])
         request = NamespaceRequest(
@@ -76,27 +76,33 @@ class Catalog:
             max_depth=query.max_depth,
             limit=query.limit,
             offset=query.offset,
+            user_id=caller.user_id,
         )
         found = await self._store.namespaces(collection, request)
         return m.NamespacesAnswer(namespaces=[list(namespace) for namespace in found])
 
-    async def collections(self, tenant: str) -> list[m.Collection]:
+    async def collections(self, caller: Caller) -> list[m.Collection]:
         """All collections, by name."""
-        return [await self._describe(one) for one in await self._store.collections(tenant)]
+        return [
+            await self._describe(caller, one)
+            for one in await self._store.collections(caller.tenant)
+        ]
 
-    async def collection(self, tenant: str, name: str) -> m.Collection:
+    async def collection(self, caller: Caller, name: str) -> m.Collection:
         """One collection.
 
         Raises:
             NotFound: when there is none of this name.
         """
-        found = await self._store.collection(tenant, name)
+        found = await self._store.collection(caller.tenant, name)
         if found is None:
             raise NotFound(f"there is no collection {shown(name)}: its first memory would make it")
-        return await self._describe(found)
+        return await self._describe(caller, found)
 
-    async def put_collection(self, tenant: str, name: str, wish: m.CollectionInput) -> m.Collection:
-        """Make a collection, or find it as wished.
+    async def put_collection(
+        self, caller: Caller, name: str, wish: m.CollectionInput
+    ) -> m.Collection:
+        """Make a collection, or find it as wished; what may change is changed.
 
         Raises:
             InvalidRequest: when the caller embeds and gives no dimension.
@@ -116,16 +122,22 @@ class Catalog:
                 )
             embedding = Embedding("server", own.model, own.dimension, wish.metric)
         made: Collection = await self._writes.submit(
-            PutCollection(tenant, name, embedding, times.now())
+            PutCollection(caller.tenant, name, embedding, times.now(), _changes(wish))
         )
-        return await self._describe(made)
+        return await self._describe(caller, made)
 
-    async def drop_collection(self, tenant: str, name: str) -> int:
-        """Delete a collection; answers how many memories it had."""
-        deleted: int = await self._writes.submit(DropCollection(tenant, name))
+    async def drop_collection(self, caller: Caller, name: str) -> int:
+        """Delete a collection; answers how many memories it had.
+
+        Raises:
+            Forbidden: when the caller sees one user's memories alone.
+        """
+        if caller.user_id is not None:
+            raise Forbidden("this API key is bound to a user, and a collection is everybody's")
+        deleted: int = await self._writes.submit(DropCollection(caller.tenant, name))
         return deleted
 
-    async def _describe(self, collection: Collection) -> m.Collection:
+    async def _describe(self, caller: Caller, collection: Collection) -> m.Collection:
         embedding = collection.embedding
         return m.Collection(
             name=collection.name,
@@ -133,9 +145,18 @@ class Catalog:
             model=embedding.model,
             dimension=embedding.dimension,
             metric=embedding.metric,
-            memories=await self._store.count(collection),
+            default_ttl=records.to_seconds(collection.default_ttl),
+            memories=await self._store.count(collection, caller.scope()),
             created_at=times.to_datetime(collection.created_at),
         )
+
+
+def _changes(wish: m.CollectionInput) -> dict[str, int | None]:
+    """What the wish says of that which may change."""
+    if "default_ttl" not in wish.model_fields_set:
+        return {}
+    ttl = wish.default_ttl
+    return {"default_ttl": None if ttl is None else times.from_seconds(ttl)}
 
 
 def _pattern(labels: Sequence[str] | None) -> list[str | None]:

@@ -1,4 +1,4 @@
-"""Where a page of a listing ended, as text that only the same listing takes back."""
+"""Where a page of a listing ended, as text that only the same caller's same listing takes back."""
 
 import base64
 import binascii
@@ -7,6 +7,9 @@ from hashlib import blake2b
 from agentmem_client.errors import InvalidCursor
 from agentmem_client.models import ListQuery
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from .callers import Caller
 
 _CURSOR = TypeAdapter(tuple[str, int, int])
 _LISTING = {
@@ -21,12 +24,14 @@ _LISTING = {
 }
 
 
-def encode(query: ListQuery, position: tuple[int, int]) -> str:
+def encode(caller: Caller, query: ListQuery, position: tuple[int, int]) -> str:
     """The cursor for what comes after a position (the order's value, the record's seq)."""
-    return base64.urlsafe_b64encode(_CURSOR.dump_json((_listing(query), *position))).decode()
+    return base64.urlsafe_b64encode(
+        _CURSOR.dump_json((_listing(caller, query), *position))
+    ).decode()
 
 
-def decode(query: ListQuery) -> tuple[int, int] | None:
+def decode(caller: Caller, query: ListQuery) -> tuple[int, int] | None:
     """The position in a query's cursor; None where it has none.
 
     Raises:
@@ -39,7 +44,7 @@ def decode(query: ListQuery) -> tuple[int, int] | None:
         listing, value, seq = _CURSOR.validate_json(text)
     except (binascii.Error, ValidationError, ValueError):
         raise InvalidCursor("not a cursor: give next_cursor of the page before") from None
-    if listing != _listing(query):
+    if listing != _listing(caller, query):
         raise InvalidCursor(
             "the cursor belongs to another listing: keep collection, scope, filters and order as "
             "they were on the first page"
@@ -49,6 +54,6 @@ def decode(query: ListQuery) -> tuple[int, int] | None:
     return value, seq
 
 
-def _listing(query: ListQuery) -> str:
-    what = query.model_dump_json(include=_LISTING)
-    return blake2b(what.encode(), digest_size=8).hexdigest()
+def _listing(caller: Caller, query: ListQuery) -> str:
+    what = to_json([caller.tenant, caller.user_id, query.model_dump_json(include=_LISTING)])
+    return blake2b(what, digest_size=8).hexdigest()

@@ -6,7 +6,7 @@ search: look in the results of equal searches -> embed the query -> let the stor
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from typing import Literal
@@ -15,21 +15,20 @@ import structlog
 from agentmem_client import models as m
 from agentmem_client.errors import (
     APIError,
-    EmbedderMismatch,
     InternalError,
     InvalidRequest,
-    NotFound,
     Unavailable,
-    shown,
 )
 
 from . import cursor, keywords, records, times
 from .batcher import Batcher
 from .cache import Cache
+from .callers import Caller
 from .catalog import Catalog
 from .embedding import Embedder
 from .embedding.batched import BatchedEmbedder
 from .in_flight import InFlight
+from .preparing import Preparation, no_memory
 from .search import Plan, plan, rank
 from .storage import (
     STALE,
@@ -37,7 +36,6 @@ from .storage import (
     Collection,
     Delete,
     Deleted,
-    Embedding,
     ListRequest,
     Outcome,
     Put,
@@ -49,7 +47,6 @@ from .storage import (
     Store,
     Stored,
     Sweep,
-    Update,
     Write,
 )
 
@@ -99,8 +96,8 @@ class Engine:
 
     `catalog` has what they are kept in: collections, sessions, namespaces.
 
-    Every method takes the tenant first, and sees nothing of another one's. All may raise the errors
-    of `agentmem_client.errors`; the docstrings name those that are particular.
+    Every method takes the caller first, and sees nothing beyond what that one sees. All may raise
+    the errors of `agentmem_client.errors`; the docstrings name those that are particular.
     """
 
     def __init__(self, store: Store, embedder: Embedder, limits: Limits | None = None) -> None:
@@ -122,19 +119,20 @@ class Engine:
             ttl=limits.result_cache_ttl,
             lifetime=_Found.lifetime,
         )
-        self.catalog = Catalog(store, self._writes, self._server_embedding)
+        self._preparation = Preparation(store, self._embedder)
+        self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
 
-    async def add(self, tenant: str, memory: m.MemoryInput) -> m.Memory:
+    async def add(self, caller: Caller, memory: m.MemoryInput) -> m.Memory:
         """Store a memory, or replace the one with its id, and answer it as it is stored."""
         with self._in_flight:
-            (put,) = await self._prepare(tenant, [memory])
+            (put,) = await self._preparation.puts(caller, [memory])
             if isinstance(put, Exception):
                 raise put
             (stored,) = await self._writes.submit(put)
         return records.to_memory(stored.record, memory.collection)
 
     async def add_many(
-        self, tenant: str, memories: Sequence[m.MemoryInput | APIError]
+        self, caller: Caller, memories: Sequence[m.MemoryInput | APIError]
     ) -> list[m.AddResult]:
         """Store memories, each with its own outcome, in order.
 
@@ -142,7 +140,7 @@ class Engine:
         """
         good = [memory for memory in memories if not isinstance(memory, APIError)]
         with self._in_flight:
-            prepared = await self._prepare(tenant, good)
+            prepared = await self._preparation.puts(caller, good)
             puts = [put for put in prepared if isinstance(put, Put)]
             stored = iter(await self._writes.submit_many(puts))
         outcomes = iter([next(stored) if isinstance(put, Put) else put for put in prepared])
@@ -155,7 +153,7 @@ class Engine:
 
     async def add_all(
         self,
-        tenant: str,
+        caller: Caller,
         memories: Sequence[m.MemoryInput],
         replacing: m.Criteria | None = None,
     ) -> list[m.AddResult]:
@@ -171,14 +169,14 @@ class Engine:
             names.add(replacing.collection)
         if len(names) > 1:
             raise InvalidRequest("an atomic batch goes into one collection: send one for each")
-        selection = None if replacing is None else _selection(replacing)
+        selection = None if replacing is None else _selection(caller, replacing)
         if not memories:
             if replacing is not None and selection is not None:
-                await self._writes.submit(Delete(tenant, replacing.collection, selection))
+                await self._writes.submit(Delete(caller.tenant, replacing.collection, selection))
             return []
         with self._in_flight:
             puts = []
-            for position, put in enumerate(await self._prepare(tenant, memories)):
+            for position, put in enumerate(await self._preparation.puts(caller, memories)):
                 if isinstance(put, APIError):  # perhaps others' too: not ours to change
                     details = {**put.details, "field": f"memories.{position}"}
                     retry_after = put.retry_after
@@ -191,32 +189,34 @@ class Engine:
             ways = [put.embedding for put in puts if put.records[0].vectors] or [puts[0].embedding]
             for way in ways[1:]:
                 ways[0].check_given(way)
-            whole = Put(tenant, puts[0].collection, ways[0], everything, selection)
+            whole = Put(
+                caller.tenant, puts[0].collection, ways[0], everything, selection, caller.user_id
+            )
             stored = await self._writes.submit(whole)
         return [_result(one.record.id, [one]) for one in stored]
 
-    async def search(self, tenant: str, request: m.SearchRequest) -> bytes:
+    async def search(self, caller: Caller, request: m.SearchRequest) -> bytes:
         """The JSON of a `SearchAnswer`. It sees every write that was answered before.
 
         Raises:
             InvalidRequest: for options that don't go together or with the collection.
         """
         # Before anything is read: what a later write changes must not be kept under its version.
-        version = await self._store.version(tenant, request.collection)
+        version = await self._store.version(caller.tenant, request.collection)
         digest = blake2b(request.model_dump_json().encode(), digest_size=16).digest()
-        key = (tenant, request.collection, version, digest)
-        found = await self._results.get_or_compute(key, partial(self._search, tenant, request))
+        key = (caller, request.collection, version, digest)
+        found = await self._results.get_or_compute(key, partial(self._search, caller, request))
         return found.body
 
-    async def _search(self, tenant: str, request: m.SearchRequest) -> _Found:
-        collection = await self._store.collection(tenant, request.collection)
+    async def _search(self, caller: Caller, request: m.SearchRequest) -> _Found:
+        collection = await self._store.collection(caller.tenant, request.collection)
         chosen = plan(request, None if collection is None else collection.embedding)
         found: list[tuple[Record, float]] = []
         if collection is not None:
             found = await self._store.search(
                 collection,
                 SearchRequest(
-                    selection=Selection(_scope(request), request.filters),
+                    selection=Selection(_scope(caller, request), request.filters),
                     vector=await self._query_vector(chosen, request, collection),
                     terms=keywords.keyword_query(request.query or "") if chosen.by_keyword else [],
                     depth=chosen.depth,
@@ -225,7 +225,7 @@ class Engine:
                 ),
             )
         refreshed = request.refresh_ttl and await self._refresh(
-            tenant, request.collection, [record for record, _ in found]
+            caller, request.collection, [record for record, _ in found]
         )
         dimension = _answered_dimension(collection, request.include_embeddings)
         hits = [
@@ -243,10 +243,10 @@ class Engine:
             return None
         if request.embedding is not None:
             return request.embedding
-        collection.embedding.check_given(self._server_embedding)
+        collection.embedding.check_given(self._preparation.server_embedding)
         return await self._embedder.embed(request.query or "")
 
-    async def get(self, tenant: str, memory_id: str, query: m.GetQuery) -> m.Memory:
+    async def get(self, caller: Caller, memory_id: str, query: m.GetQuery) -> m.Memory:
         """One memory.
 
         Raises:
@@ -258,51 +258,53 @@ class Engine:
             include_embeddings=query.include_embeddings,
             refresh_ttl=query.refresh_ttl,
         )
-        found = await self.get_many(tenant, request)
+        found = await self.get_many(caller, request)
         if not found:
-            raise _no_memory(memory_id, query.collection)
+            raise no_memory(memory_id, query.collection)
         return found[0]
 
-    async def get_many(self, tenant: str, request: m.GetManyRequest) -> list[m.Memory]:
+    async def get_many(self, caller: Caller, request: m.GetManyRequest) -> list[m.Memory]:
         """The memories with these ids, in this order; missing ones are skipped."""
-        collection = await self._store.collection(tenant, request.collection)
+        collection = await self._store.collection(caller.tenant, request.collection)
         if collection is None:
             return []
         with_vectors = request.include_embeddings
-        found = await self._store.get(collection, request.ids, with_vectors=with_vectors)
+        found = await self._store.get(
+            collection, request.ids, scope=caller.scope(), with_vectors=with_vectors
+        )
         if request.refresh_ttl:
-            await self._refresh(tenant, collection.name, found)
+            await self._refresh(caller, collection.name, found)
         dimension = _answered_dimension(collection, with_vectors)
         return [records.to_memory(record, collection.name, dimension=dimension) for record in found]
 
-    async def _refresh(self, tenant: str, collection: str, found: Sequence[Record]) -> bool:
+    async def _refresh(self, caller: Caller, collection: str, found: Sequence[Record]) -> bool:
         """Start the time to live of what is being answered anew; whether any of it has one."""
         at = times.now()
         mortal = [record for record in found if record.ttl is not None]
         if mortal:
             ids = [record.id for record in mortal]
-            await self._writes.submit(Refresh(tenant, collection, ids, at))
+            await self._writes.submit(Refresh(caller.tenant, collection, ids, at))
         for record in mortal:
             assert record.ttl is not None
             record.expires_at = at + record.ttl
         return bool(mortal)
 
-    async def page(self, tenant: str, query: m.ListQuery) -> m.PageAnswer:
+    async def page(self, caller: Caller, query: m.ListQuery) -> m.PageAnswer:
         """One page of a listing.
 
         Raises:
             InvalidCursor: for a cursor of another listing.
         """
-        after = cursor.decode(query)
+        after = cursor.decode(caller, query)
         if after is not None and query.offset:
             raise InvalidRequest("a page starts at a cursor or at an offset: give one of them")
-        collection = await self._store.collection(tenant, query.collection)
+        collection = await self._store.collection(caller.tenant, query.collection)
         if collection is None:
             return m.PageAnswer(memories=[], total=0 if query.include_total else None)
         found = await self._store.page(
             collection,
             ListRequest(
-                selection=Selection(_scope(query), query.filters),
+                selection=Selection(_scope(caller, query), query.filters),
                 order_by=query.order_by,
                 order=query.order,
                 limit=query.limit,
@@ -313,7 +315,7 @@ class Engine:
             ),
         )
         if query.refresh_ttl:
-            await self._refresh(tenant, collection.name, found.records)
+            await self._refresh(caller, collection.name, found.records)
         dimension = _answered_dimension(collection, query.include_embeddings)
         return m.PageAnswer.model_construct(
             memories=[
@@ -321,83 +323,57 @@ class Engine:
                 for record in found.records
             ],
             total=found.total,
-            next_cursor=None if found.next is None else cursor.encode(query, found.next),
+            next_cursor=None if found.next is None else cursor.encode(caller, query, found.next),
         )
 
     async def update(
-        self, tenant: str, collection_name: str, memory_id: str, update: m.MemoryUpdate
+        self,
+        caller: Caller,
+        collection_name: str,
+        memory_id: str,
+        update: m.MemoryUpdate,
+        if_version: int | None = None,
     ) -> m.Memory:
         """Change the given fields of a memory, and answer it as it is stored.
 
         Raises:
             NotFound: when there is none with this id.
+            VersionConflict: when it is of another version than ``if_version``.
             EmbedderMismatch: when the content changes and the collection's vectors come from the
                 caller, but no new one does; or the other way round.
         """
         now = times.now()
-        changes = records.to_changes(update, now)
         with self._in_flight:
             for _ in range(_UPDATE_ATTEMPTS):
-                write = await self._prepare_update(
-                    tenant, collection_name, memory_id, update, changes, now
+                write = await self._preparation.update(
+                    caller, collection_name, memory_id, update, now, if_version
                 )
                 after: Record | Literal["stale"] | None = await self._writes.submit(write)
                 if after is None:
-                    raise _no_memory(memory_id, collection_name)
+                    raise no_memory(memory_id, collection_name)
                 if after != STALE:
                     return records.to_memory(after, collection_name)
         raise Unavailable("others keep changing this memory: try again", retry_after=1.0)
 
-    async def _prepare_update(
+    async def delete(
         self,
-        tenant: str,
+        caller: Caller,
         collection_name: str,
         memory_id: str,
-        update: m.MemoryUpdate,
-        changes: records.Changes,
-        now: int,
-    ) -> Update:
-        """An update with the vectors that it calls for, if any."""
-        collection = await self._store.collection(tenant, collection_name)
-        found = [] if collection is None else await self._store.get(collection, [memory_id])
-        if collection is None or not found:
-            raise _no_memory(memory_id, collection_name)
-        before, after = found[0], replace(found[0], **changes)
-        write = partial(Update, tenant, collection_name, memory_id, changes, now)
-        given = records.given_vectors(update)
-        if given is not None and not after.texts:
-            raise InvalidRequest(
-                "no search finds this memory, which has index_texts=[]: give index_texts too, "
-                "null for its content, or no embedding"
-            )
-        if given is not None:
-            return write(_client_embedding(update), given)
-        if not after.texts:
-            return write(vectors=b"", texts=[])
-        if collection.embedding.embedder == "client":
-            if after.texts != before.texts:
-                raise EmbedderMismatch(
-                    "the text changes, and this collection's vectors come from the caller: give "
-                    "the embedding of the new text with it"
-                )
-            return write(found_by=after.texts)
-        if after.dense_texts == before.dense_texts:
-            return write(texts=after.dense_texts)
-        collection.embedding.check_given(self._server_embedding)
-        vectors = b""
-        for outcome in await self._embedder.embed_many(after.dense_texts):
-            if isinstance(outcome, Exception):
-                raise outcome
-            vectors += outcome
-        return write(self._server_embedding, vectors, after.dense_texts)
+        if_version: int | None = None,
+    ) -> int:
+        """Delete a memory; answers 1, or 0 when there was none.
 
-    async def delete(self, tenant: str, collection_name: str, memory_id: str) -> int:
-        """Delete a memory; answers 1, or 0 when there was none."""
-        selection = Selection(ids=[memory_id])
-        deleted: Deleted = await self._writes.submit(Delete(tenant, collection_name, selection))
+        Raises:
+            VersionConflict: when it is of another version than ``if_version``.
+        """
+        selection = Selection(caller.scope(), ids=[memory_id])
+        deleted: Deleted = await self._writes.submit(
+            Delete(caller.tenant, collection_name, selection, if_version=if_version)
+        )
         return deleted.count
 
-    async def delete_many(self, tenant: str, request: m.DeleteRequest) -> m.DeletedMemories:
+    async def delete_many(self, caller: Caller, request: m.DeleteRequest) -> m.DeletedMemories:
         """Delete the memories that meet every criterion given.
 
         Raises:
@@ -405,14 +381,14 @@ class Engine:
         """
         collection, returning = request.collection, request.include_memories
         deleted: Deleted = await self._writes.submit(
-            Delete(tenant, collection, _selection(request), returning)
+            Delete(caller.tenant, collection, _selection(caller, request), returning)
         )
         memories = None
         if deleted.records is not None:
             memories = [records.to_memory(record, collection) for record in deleted.records]
         return m.DeletedMemories.model_construct(deleted=deleted.count, memories=memories)
 
-    async def archive(self, tenant: str, request: m.ArchiveRequest) -> list[m.Memory]:
+    async def archive(self, caller: Caller, request: m.ArchiveRequest) -> list[m.Memory]:
         """Set the memories that meet every criterion aside, or take them back.
 
         Answers those that changed.
@@ -421,7 +397,12 @@ class Engine:
             InvalidRequest: as `delete_many`.
         """
         changed: list[Record] = await self._writes.submit(
-            Archive(tenant, request.collection, _selection(request), request.archived)
+            Archive(
+                caller.tenant,
+                request.collection,
+                _selection(caller, request),
+                request.archived,
+            )
         )
         return [records.to_memory(record, request.collection) for record in changed]
 
@@ -440,82 +421,31 @@ class Engine:
         await self._embedder.close()
         await self._writes.close()
 
-    @property
-    def _server_embedding(self) -> Embedding:
-        return Embedding("server", self._embedder.model, self._embedder.dimension, "cosine")
 
-    async def _prepare(
-        self, tenant: str, memories: Sequence[m.MemoryInput]
-    ) -> list[Put | Exception]:
-        """Each memory as a write with its vector, or what refuses it."""
-        now = times.now()
-        puts: list[Put | Exception] = []
-        texts: list[tuple[int, str]] = []
-        for position, memory in enumerate(memories):
-            record = records.to_record(memory, now)
-            given = record.vectors is not None
-            embedding = _client_embedding(memory) if given else self._server_embedding
-            try:
-                # Before the work of embedding; the writer checks again, with the final word.
-                found = await self._store.collection(tenant, memory.collection)
-                if found is not None and not given and not record.texts:
-                    embedding = found.embedding  # without vectors, either way is right
-                if found is not None:
-                    found.embedding.check_given(embedding)
-            except APIError as refused:
-                puts.append(refused)
-                continue
-            if not given:
-                record.vectors = b""
-                texts.extend((position, text) for text in record.dense_texts)
-            puts.append(Put(tenant, memory.collection, embedding, [record]))
-        vectors = await self._embedder.embed_many([text for _, text in texts])
-        for (position, _), vector in zip(texts, vectors, strict=True):
-            put = puts[position]
-            if isinstance(vector, Exception):
-                puts[position] = vector
-            elif isinstance(put, Put):
-                put.records[0].vectors = (put.records[0].vectors or b"") + vector
-        return puts
+def _scope(caller: Caller, request: m.Scope) -> Scope:
+    return caller.scope(request.user_id, request.agent_id, request.session_id, request.namespace)
 
 
-def _scope(request: m.Scope) -> Scope:
-    return Scope(request.user_id, request.agent_id, request.session_id, _path(request.namespace))
-
-
-def _path(namespace: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if namespace is None else tuple(namespace)
-
-
-def _selection(criteria: m.Criteria) -> Selection:
-    """What the criteria mean.
+def _selection(caller: Caller, criteria: m.Criteria) -> Selection:
+    """What the criteria mean, within what the caller sees.
 
     Raises:
         InvalidRequest: when none is given, or one beside ``everything``.
     """
-    selection = Selection(_scope(criteria), criteria.filters, criteria.ids)
-    if criteria.everything != (selection == Selection()):
+    scope = _scope(caller, criteria)
+    named = Scope(criteria.user_id, scope.agent_id, scope.session_id, scope.namespace)
+    if criteria.everything != (Selection(named, criteria.filters, criteria.ids) == Selection()):
         raise InvalidRequest(
             "everything=true means the whole collection: give no other criterion with it"
             if criteria.everything
             else "give ids, filters or a scope to say which memories are meant; for the whole "
             "collection, say everything=true"
         )
-    return selection
+    return Selection(scope, criteria.filters, criteria.ids)
 
 
 def _answered_dimension(collection: Collection | None, with_vectors: bool) -> int | None:
     return collection.embedding.dimension if collection is not None and with_vectors else None
-
-
-def _client_embedding(memory: m.MemoryInput | m.MemoryUpdate) -> Embedding:
-    vector = memory.embedding if memory.embeddings is None else memory.embeddings[0]
-    assert vector is not None
-    return Embedding("client", None, len(vector) // 4, "cosine")
-
-
-def _no_memory(memory_id: str, collection: str) -> NotFound:
-    return NotFound(f"there is no memory {shown(memory_id)} in the collection {shown(collection)}")
 
 
 def _result(memory_id: str | None, outcome: Sequence[Stored] | Exception) -> m.AddResult:

@@ -11,8 +11,14 @@ from . import times
 from .storage import Record
 
 
-def to_record(memory: MemoryInput, now: int) -> Record:
-    """A memory as it will be stored at a time in microseconds, its vectors only if they came."""
+def to_record(memory: MemoryInput, now: int, default_ttl: int | None = None) -> Record:
+    """A memory as it will be stored at a time in microseconds, its vectors only if they came.
+
+    ``default_ttl`` (microseconds) counts where the memory says nothing of its expiry.
+    """
+    ttl = None if memory.ttl is None else times.from_seconds(memory.ttl)
+    if not memory.model_fields_set & {"ttl", "expires_at"}:
+        ttl = default_ttl
     return Record(
         id=memory.id,
         content=memory.content,
@@ -23,12 +29,12 @@ def to_record(memory: MemoryInput, now: int) -> Record:
         type=memory.type,
         importance=memory.importance,
         event_at=None if memory.event_at is None else times.to_microseconds(memory.event_at),
-        expires_at=_expiry(memory.expires_at, memory.ttl, now),
+        expires_at=_expiry(memory.expires_at, ttl, now),
         created_at=now,
         updated_at=now,
         payload=memory.payload,
         namespace=None if memory.namespace is None else tuple(memory.namespace),
-        ttl=None if memory.ttl is None else times.from_seconds(memory.ttl),
+        ttl=ttl,
         archived=memory.archived,
         index_texts=memory.index_texts,
         vectors=given_vectors(memory),
@@ -40,9 +46,9 @@ def given_vectors(memory: MemoryInput | MemoryUpdate) -> bytes | None:
     return memory.embedding if memory.embeddings is None else b"".join(memory.embeddings)
 
 
-def _expiry(expires_at: datetime | None, ttl: float | None, now: int) -> int | None:
+def _expiry(expires_at: datetime | None, ttl: int | None, now: int) -> int | None:
     if ttl is not None:
-        return now + times.from_seconds(ttl)
+        return now + ttl
     return None if expires_at is None else times.to_microseconds(expires_at)
 
 
@@ -64,6 +70,7 @@ def _fields(record: Record, collection: str, dimension: int | None) -> dict[str,
     return {
         "id": record.id,
         "seq": record.seq,
+        "version": record.version,
         "collection": collection,
         "content": record.content,
         "metadata": record.metadata,
@@ -76,7 +83,7 @@ def _fields(record: Record, collection: str, dimension: int | None) -> dict[str,
         "importance": record.importance,
         "event_at": instant(record.event_at),
         "expires_at": instant(record.expires_at),
-        "ttl": None if record.ttl is None else record.ttl / 1_000_000,
+        "ttl": to_seconds(record.ttl),
         "archived": record.archived,
         "created_at": instant(record.created_at),
         "updated_at": instant(record.updated_at),
@@ -84,6 +91,11 @@ def _fields(record: Record, collection: str, dimension: int | None) -> dict[str,
         "embedding": vectors[0] if vectors else None,
         "embeddings": vectors if len(vectors) > 1 else None,
     }
+
+
+def to_seconds(microseconds: int | None) -> float | None:
+    """A duration as it is answered."""
+    return None if microseconds is None else microseconds / 1_000_000
 
 
 def _vectors(data: bytes, dimension: int | None) -> list[list[float]]:
@@ -117,7 +129,7 @@ def to_changes(update: MemoryUpdate, now: int) -> Changes:
         changes["event_at"] = times.to_microseconds(changes["event_at"])
     if given & {"ttl", "expires_at"}:  # each says when it expires, and the last word counts
         changes["ttl"] = None if update.ttl is None else times.from_seconds(update.ttl)
-        changes["expires_at"] = _expiry(update.expires_at, update.ttl, now)
+        changes["expires_at"] = _expiry(update.expires_at, changes["ttl"], now)
     if changes.get("metadata", {}) is None:
         changes["metadata"] = {}
     return changes

@@ -26,6 +26,22 @@ class Settings(BaseSettings):
     readers: Size = 4
     """How many reads of the database run at once."""
 
+    admin_key: SecretStr | None = None
+    """The operator's key, which makes keys for all tenants; at least 32 characters."""
+    rate_limit: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Requests a second that each key may make, 100 where left out; and each address without a key.
+    0: any number. Left out while there are no keys, nothing is limited."""
+    trusted_proxies: str = ""
+    """Addresses or networks, with commas, whose ``X-Forwarded-For`` is believed."""
+    max_streams: Size = 100
+    """How many followers of the feed of changes may be connected at once."""
+    history_ttl: Seconds = 30 * 86_400.0
+    """How long events of the history are kept."""
+
+    llm_url: str | None = None
+    """The root of an OpenAI-compatible API; ``/health`` asks whether it answers."""
+    llm_key: SecretStr | None = None
+
     embedder: Literal["builtin", "openai"] = "builtin"
     embedder_url: str | None = None
     """The root of an OpenAI-compatible API, such as ``http://localhost:11434/v1``."""
@@ -45,4 +61,6 @@ class Settings(BaseSettings):
     """How often memories that have expired are deleted; they are hidden at once."""
     shutdown_timeout: Seconds = 30.0
     """How long requests under way may take to finish when the server is told to stop."""
+    tracing: bool = False
+    """Sends OpenTelemetry traces; where to, say its own variables (``OTEL_…``)."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

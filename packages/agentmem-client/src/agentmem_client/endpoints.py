@@ -1,7 +1,7 @@
 """One row an operation: the client, the server's routes and its OpenAPI document read it."""
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
 from . import models as m
@@ -9,6 +9,8 @@ from . import models as m
 AnswerT = TypeVar("AnswerT", bound=m.Answer)
 
 API = "/api/v1"
+
+Allowed: TypeAlias = tuple[Literal["read", "write", "admin"], ...]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,9 @@ class Endpoint(Generic[AnswerT]):
         status: of a good answer.
         also: other statuses that carry the same answer and are not errors.
         errors: the codes' statuses that this operation can answer besides those all can.
+        scopes: what a key must be allowed to do; empty: it takes no key.
+        if_match: whether it takes the header ``If-Match``.
+        stream: whether the answers come one by one, as server-sent events.
     """
 
     name: str
@@ -36,6 +41,9 @@ class Endpoint(Generic[AnswerT]):
     status: int = 200
     also: tuple[int, ...] = ()
     errors: tuple[int, ...] = ()
+    scopes: Allowed = ("read",)
+    if_match: bool = False
+    stream: bool = False
 
     def url(self, **segments: str) -> str:
         """The path with its segment filled in, percent-encoded whatever characters it has."""
@@ -57,11 +65,11 @@ def encode_segment(text: str) -> str:
 
 ADD_MEMORY = Endpoint(
     "add_memory", "POST", f"{API}/memories", "Store a memory, or replace the one with its id",
-    m.Memory, body=m.MemoryInput, status=201,
+    m.Memory, body=m.MemoryInput, status=201, errors=(409,), scopes=("write",),
 )  # fmt: skip
 ADD_MEMORIES = Endpoint(
     "add_memories", "POST", f"{API}/memories/batch", "Store many memories, an outcome for each",
-    m.BatchAnswer, body=m.BatchRequest,
+    m.BatchAnswer, body=m.BatchRequest, errors=(409,), scopes=("write",),
 )  # fmt: skip
 LIST_MEMORIES = Endpoint(
     "list_memories", "GET", f"{API}/memories", "List memories, page by page",
@@ -77,11 +85,11 @@ GET_MEMORIES = Endpoint(
 )  # fmt: skip
 DELETE_MEMORIES = Endpoint(
     "delete_memories", "POST", f"{API}/memories/delete", "Delete memories by ids, filters or scope",
-    m.DeletedMemories, body=m.DeleteRequest,
+    m.DeletedMemories, body=m.DeleteRequest, scopes=("write",),
 )  # fmt: skip
 ARCHIVE_MEMORIES = Endpoint(
     "archive_memories", "POST", f"{API}/memories/archive", "Set memories aside, or take them back",
-    m.ArchivedAnswer, body=m.ArchiveRequest,
+    m.ArchivedAnswer, body=m.ArchiveRequest, scopes=("read", "write"),
 )  # fmt: skip
 GET_MEMORY = Endpoint(
     "get_memory", "GET", f"{API}/memories/{{id}}", "Get a memory",
@@ -90,10 +98,35 @@ GET_MEMORY = Endpoint(
 UPDATE_MEMORY = Endpoint(
     "update_memory", "PATCH", f"{API}/memories/{{id}}", "Change some fields of a memory",
     m.Memory, query=m.CollectionQuery, body=m.MemoryUpdate, errors=(404,),
+    scopes=("read", "write"), if_match=True,
 )  # fmt: skip
 DELETE_MEMORY = Endpoint(
     "delete_memory", "DELETE", f"{API}/memories/{{id}}", "Delete a memory; a missing one counts 0",
-    m.DeletedAnswer, query=m.CollectionQuery,
+    m.DeletedAnswer, query=m.CollectionQuery, scopes=("write",), if_match=True,
+)  # fmt: skip
+MEMORY_HISTORY = Endpoint(
+    "memory_history", "GET", f"{API}/memories/{{id}}/history",
+    "List what became of a memory, the oldest event first",
+    m.HistoryAnswer, query=m.HistoryQuery, errors=(404,),
+)  # fmt: skip
+RESTORE_MEMORY = Endpoint(
+    "restore_memory", "POST", f"{API}/memories/{{id}}/restore",
+    "Take a memory back to one of its states, also one that was deleted",
+    m.Memory, query=m.CollectionQuery, body=m.RestoreRequest, errors=(404, 409),
+    scopes=("read", "write"),
+)  # fmt: skip
+EVENTS = Endpoint(
+    "events", "GET", f"{API}/events", "Follow all changes, as server-sent events",
+    m.Event, query=m.EventsQuery, stream=True,
+)  # fmt: skip
+ERASE_USER = Endpoint(
+    "erase_user", "DELETE", f"{API}/users/{{id}}",
+    "Delete all memories of a user, in all collections, with their history",
+    m.ErasedAnswer, scopes=("write",),
+)  # fmt: skip
+STATS = Endpoint(
+    "stats", "GET", f"{API}/stats", "How much is remembered and asked, and by whom",
+    m.Stats, query=m.StatsQuery,
 )  # fmt: skip
 LIST_SESSIONS = Endpoint(
     "list_sessions", "GET", f"{API}/sessions", "List the sessions, page by page",
@@ -113,21 +146,34 @@ GET_COLLECTION = Endpoint(
 )  # fmt: skip
 PUT_COLLECTION = Endpoint(
     "put_collection", "PUT", f"{API}/collections/{{name}}", "Make a collection, if it isn't there",
-    m.Collection, body=m.CollectionInput, errors=(409,),
+    m.Collection, body=m.CollectionInput, errors=(409,), scopes=("write",),
 )  # fmt: skip
 DELETE_COLLECTION = Endpoint(
     "delete_collection", "DELETE", f"{API}/collections/{{name}}",
     "Delete a collection and all of its memories; a missing one counts 0",
-    m.DeletedAnswer,
+    m.DeletedAnswer, scopes=("write",),
+)  # fmt: skip
+CREATE_KEY = Endpoint(
+    "create_key", "POST", f"{API}/keys", "Make an API key; it is shown this once",
+    m.CreatedKey, body=m.KeyInput, status=201, scopes=("admin",),
+)  # fmt: skip
+LIST_KEYS = Endpoint(
+    "list_keys", "GET", f"{API}/keys", "List the API keys, without what makes them keys",
+    m.KeysAnswer, query=m.KeysQuery, scopes=("admin",),
+)  # fmt: skip
+REVOKE_KEY = Endpoint(
+    "revoke_key", "DELETE", f"{API}/keys/{{id}}", "Revoke an API key, from now on and for good",
+    m.Key, errors=(404,), scopes=("admin",),
 )  # fmt: skip
 HEALTH = Endpoint(
     "health", "GET", "/health", "How the server and what it needs are",
-    m.Health, also=(503,),
+    m.Health, also=(503,), scopes=(),
 )  # fmt: skip
-LIVE = Endpoint("live", "GET", "/health/live", "Whether the process answers", m.Liveness)
+LIVE = Endpoint("live", "GET", "/health/live", "Whether the process answers", m.Liveness, scopes=())
 READY = Endpoint(
-    "ready", "GET", "/health/ready", "Whether it can take traffic", m.Liveness, also=(503,)
-)
+    "ready", "GET", "/health/ready", "Whether it can take traffic",
+    m.Liveness, also=(503,), scopes=(),
+)  # fmt: skip
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
     ADD_MEMORY,
@@ -140,12 +186,20 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     GET_MEMORY,
     UPDATE_MEMORY,
     DELETE_MEMORY,
+    MEMORY_HISTORY,
+    RESTORE_MEMORY,
+    EVENTS,
+    ERASE_USER,
+    STATS,
     LIST_SESSIONS,
     LIST_NAMESPACES,
     LIST_COLLECTIONS,
     GET_COLLECTION,
     PUT_COLLECTION,
     DELETE_COLLECTION,
+    CREATE_KEY,
+    LIST_KEYS,
+    REVOKE_KEY,
     HEALTH,
     LIVE,
     READY,

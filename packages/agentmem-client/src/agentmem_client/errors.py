@@ -14,6 +14,7 @@ its status, and the client raises the class of that code again::
         ├── NotFound                404  no such memory, collection or route
         ├── MethodNotAllowed        405
         ├── Conflict                409  the collection exists with other settings
+        ├── VersionConflict         412  the memory has changed since the version in If-Match
         ├── PayloadTooLarge         413  the body exceeds the server's limit
         ├── UnsupportedMediaType    415  the body is not application/json
         ├── InvalidRequest          422  a field is missing, unknown, or of the wrong type
@@ -127,6 +128,13 @@ class Conflict(APIError):
     status = 409
 
 
+class VersionConflict(APIError):
+    """The memory is no longer of the version that the change was meant for."""
+
+    code = "version_conflict"
+    status = 412
+
+
 class PayloadTooLarge(APIError):
     """The body is larger than the server accepts."""
 
@@ -220,6 +228,7 @@ _BY_STATUS = {
     404: NotFound,
     405: MethodNotAllowed,
     409: Conflict,
+    412: VersionConflict,
     413: PayloadTooLarge,
     415: UnsupportedMediaType,
     422: InvalidRequest,

@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 from ..answers import answer
 from ..catalog import Catalog
-from .http import read_body, read_query, route, segment, tenant
+from .http import caller, read_body, read_query, route, segment
 
 
 class CatalogRoutes:
@@ -30,25 +30,25 @@ class CatalogRoutes:
 
     async def every(self, request: Request) -> Response:
         return answer(
-            m.CollectionsAnswer(collections=await self._catalog.collections(tenant(request)))
+            m.CollectionsAnswer(collections=await self._catalog.collections(caller(request)))
         )
 
     async def get(self, request: Request) -> Response:
-        return answer(await self._catalog.collection(tenant(request), segment(request, "name")))
+        return answer(await self._catalog.collection(caller(request), segment(request, "name")))
 
     async def put(self, request: Request) -> Response:
         name = segment(request, "name")
         wish = await read_body(request, m.CollectionInput)
-        return answer(await self._catalog.put_collection(tenant(request), name, wish))
+        return answer(await self._catalog.put_collection(caller(request), name, wish))
 
     async def delete(self, request: Request) -> Response:
-        deleted = await self._catalog.drop_collection(tenant(request), segment(request, "name"))
+        deleted = await self._catalog.drop_collection(caller(request), segment(request, "name"))
         return answer(m.DeletedAnswer(deleted=deleted))
 
     async def sessions(self, request: Request) -> Response:
         query = read_query(request, m.SessionsQuery)
-        return answer(await self._catalog.sessions(tenant(request), query))
+        return answer(await self._catalog.sessions(caller(request), query))
 
     async def namespaces(self, request: Request) -> Response:
         query = read_query(request, m.NamespacesQuery)
-        return answer(await self._catalog.namespaces(tenant(request), query))
+        return answer(await self._catalog.namespaces(caller(request), query))

@@ -1,5 +1,6 @@
 """What every route does first: read the request into its models."""
 
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -17,12 +18,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..access import OPERATOR, Access
+from ..callers import Caller
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Handler = Callable[[Request], Awaitable[Response]]
 
-DEFAULT_TENANT = "default"
-
 _NAME: TypeAdapter[str] = TypeAdapter(m.Name)
+_VERSION = re.compile(r'"?(?P<version>[0-9]{1,18})"?')
 _MAX_PROBLEMS = 20
 """Of so many fields a refusal tells; a body can have a hundred thousand wrong ones."""
 _MAX_NAME = 100
@@ -30,19 +33,26 @@ _MAX_NAME = 100
 
 
 def route(endpoint: Endpoint[Any], handler: Handler) -> Route:
-    """The route of an endpoint; one without parameters refuses them all."""
+    """The route of an endpoint: for those who may, and without parameters that it doesn't know."""
 
-    async def without_parameters(request: Request) -> Response:
-        read_query(request, m.Request)
+    async def answers(request: Request) -> Response:
+        if endpoint.scopes:
+            access(request).require(*endpoint.scopes)
+        if endpoint.query is None:
+            read_query(request, m.Request)
         return await handler(request)
 
-    answers = handler if endpoint.query is not None else without_parameters
     return Route(endpoint.path, answers, methods=[endpoint.method], name=endpoint.name)
 
 
-def tenant(_request: Request) -> str:
-    """Whose memories a request is about. Until there are keys, all are one tenant's."""
-    return DEFAULT_TENANT
+def access(_request: Request) -> Access:
+    """What a request may do."""
+    return OPERATOR
+
+
+def caller(request: Request) -> Caller:
+    """Whose memories a request can see and change."""
+    return access(request).caller
 
 
 def segment(request: Request, name: str) -> str:
@@ -53,6 +63,23 @@ def segment(request: Request, name: str) -> str:
         raise InvalidRequest(f"the {name} in the path must be percent-encoded UTF-8") from None
     except ValidationError as error:
         raise _refusal(error, name) from None
+
+
+def if_version(request: Request) -> int | None:
+    """The version of a memory that the header ``If-Match`` names; None where there is none.
+
+    Raises:
+        InvalidRequest: when it is not one version.
+    """
+    given = request.headers.get("if-match")
+    if given is None:
+        return None
+    match = _VERSION.fullmatch(given.strip())
+    if match is None:
+        raise InvalidRequest(
+            f'If-Match must be the version of a memory, such as "3", not {_cut(given)}'
+        )
+    return int(match["version"])
 
 
 async def read_body(request: Request, model: type[ModelT]) -> ModelT:

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from ..answers import answer, json_answer
 from ..engine import Engine
-from .http import read_body, read_item, read_query, route, segment, tenant
+from .http import access, caller, if_version, read_body, read_item, read_query, route, segment
 
 
 class MemoryRoutes:
@@ -35,8 +35,8 @@ class MemoryRoutes:
 
     async def add(self, request: Request) -> Response:
         memory = await read_body(request, m.MemoryInput)
-        stored = await self._engine.add(tenant(request), memory)
-        return answer(stored, e.ADD_MEMORY.status)
+        stored = await self._engine.add(caller(request), memory)
+        return _versioned(stored, e.ADD_MEMORY.status)
 
     async def add_many(self, request: Request) -> Response:
         batch = await read_body(request, m.BatchRequest)
@@ -45,55 +45,78 @@ class MemoryRoutes:
             raise InvalidRequest("replacing: only an atomic batch replaces; say atomic=true too")
         if batch.atomic:
             good = _all_good(memories)
-            results = await self._engine.add_all(tenant(request), good, batch.replacing)
+            results = await self._engine.add_all(caller(request), good, batch.replacing)
         else:
-            results = await self._engine.add_many(tenant(request), memories)
+            results = await self._engine.add_many(caller(request), memories)
         for item, result in zip(batch.memories, results, strict=True):
             if result.id is None:
                 result.id = _readable_id(item)
         return answer(m.BatchAnswer(results=results))
 
     async def page(self, request: Request) -> Response:
-        return answer(await self._engine.page(tenant(request), read_query(request, m.ListQuery)))
+        query = read_query(request, m.ListQuery)
+        _check_refresh(request, query.refresh_ttl)
+        return answer(await self._engine.page(caller(request), query))
 
     async def search(self, request: Request) -> Response:
         wanted = await read_body(request, m.SearchRequest)
-        return json_answer(await self._engine.search(tenant(request), wanted))
+        _check_refresh(request, wanted.refresh_ttl)
+        return json_answer(await self._engine.search(caller(request), wanted))
 
     async def get_many(self, request: Request) -> Response:
         wanted = await read_body(request, m.GetManyRequest)
+        _check_refresh(request, wanted.refresh_ttl)
         return answer(
-            m.MemoriesAnswer(memories=await self._engine.get_many(tenant(request), wanted))
+            m.MemoriesAnswer(memories=await self._engine.get_many(caller(request), wanted))
         )
 
     async def delete_many(self, request: Request) -> Response:
         unwanted = await read_body(request, m.DeleteRequest)
-        return answer(await self._engine.delete_many(tenant(request), unwanted))
+        if unwanted.include_memories:
+            access(request).require("read")
+        return answer(await self._engine.delete_many(caller(request), unwanted))
 
     async def archive(self, request: Request) -> Response:
         wanted = await read_body(request, m.ArchiveRequest)
-        memories = await self._engine.archive(tenant(request), wanted)
+        memories = await self._engine.archive(caller(request), wanted)
         return answer(m.ArchivedAnswer.model_construct(memories=memories))
 
     async def get(self, request: Request) -> Response:
         query = read_query(request, m.GetQuery)
-        return answer(await self._engine.get(tenant(request), segment(request, "id"), query))
+        _check_refresh(request, query.refresh_ttl)
+        return _versioned(await self._engine.get(caller(request), segment(request, "id"), query))
 
     async def update(self, request: Request) -> Response:
         query = read_query(request, m.CollectionQuery)
         update = await read_body(request, m.MemoryUpdate)
-        return answer(
+        return _versioned(
             await self._engine.update(
-                tenant(request), query.collection, segment(request, "id"), update
+                caller(request),
+                query.collection,
+                segment(request, "id"),
+                update,
+                if_version(request),
             )
         )
 
     async def delete(self, request: Request) -> Response:
         query = read_query(request, m.CollectionQuery)
         deleted = await self._engine.delete(
-            tenant(request), query.collection, segment(request, "id")
+            caller(request), query.collection, segment(request, "id"), if_version(request)
         )
         return answer(m.DeletedAnswer(deleted=deleted))
+
+
+def _versioned(memory: m.Memory, status: int = 200) -> Response:
+    """A memory as an answer, with its version where ``If-Match`` wants it back."""
+    response = answer(memory, status)
+    response.headers["ETag"] = f'"{memory.version}"'
+    return response
+
+
+def _check_refresh(request: Request, refresh_ttl: bool) -> None:
+    if refresh_ttl:  # a read that makes memories live longer
+        access(request).require("write")
 
 
 def _read_memory(item: object) -> m.MemoryInput | APIError:

@@ -17,12 +17,14 @@ from agentmem_client.errors import APIError, Unavailable
 from filelock import FileLock, Timeout
 
 from .. import (
+    EVERYBODY,
     Collection,
     ListRequest,
     NamespaceRequest,
     Outcome,
     Page,
     Record,
+    Scope,
     SearchRequest,
     Selection,
     Session,
@@ -99,15 +101,20 @@ class SqliteStore:
         """All collections of a tenant, by name."""
         return self._state.all(tenant)
 
-    async def count(self, collection: Collection) -> int:
-        """How many memories it holds."""
-        return await self._read(reader.count, collection)
+    async def count(self, collection: Collection, scope: Scope = EVERYBODY) -> int:
+        """How many memories of a scope it holds."""
+        return await self._read(reader.count, collection, scope)
 
     async def get(
-        self, collection: Collection, ids: Sequence[str], *, with_vectors: bool = False
+        self,
+        collection: Collection,
+        ids: Sequence[str],
+        *,
+        scope: Scope = EVERYBODY,
+        with_vectors: bool = False,
     ) -> list[Record]:
-        """The records with these ids, in this order; missing ones are skipped."""
-        return await self._read(reader.get, collection, ids, with_vectors)
+        """The records of a scope with these ids, in this order; missing ones are skipped."""
+        return await self._read(reader.get, collection, Selection(scope, ids=ids), with_vectors)
 
     async def page(self, collection: Collection, request: ListRequest) -> Page:
         """One page of the selected records."""

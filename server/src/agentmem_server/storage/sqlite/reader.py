@@ -1,6 +1,6 @@
 """Reads: each on one connection, in one transaction, so that it sees one state of the file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
@@ -31,9 +31,9 @@ _NO_SCORES = np.empty(0, dtype=np.float64)
 _ATTEMPTS = 5
 
 
-def count(connection: apsw.Connection, collection: Collection) -> int:
-    """How many living memories the collection holds."""
-    condition = rows.condition(collection, Selection(), times.now())
+def count(connection: apsw.Connection, collection: Collection, scope: Scope) -> int:
+    """How many living memories of a scope the collection holds."""
+    condition = rows.condition(collection, Selection(scope), times.now())
     found: int = connection.execute(
         f"SELECT count(*) FROM memory m WHERE {condition.text}", condition.parameters
     ).get
@@ -41,17 +41,17 @@ def count(connection: apsw.Connection, collection: Collection) -> int:
 
 
 def get(
-    connection: apsw.Connection, collection: Collection, ids: Sequence[str], with_vectors: bool
+    connection: apsw.Connection, collection: Collection, selection: Selection, with_vectors: bool
 ) -> list[Record]:
-    """The living records with these ids, in this order."""
-    condition = rows.condition(collection, Selection(ids=ids), times.now())
+    """The living records of a selection by ids, in their order."""
+    condition = rows.condition(collection, selection, times.now())
     found = {
         row[0]: rows.to_record(row)
         for row in connection.execute(
             f"SELECT {_columns(with_vectors)} WHERE {condition.text}", condition.parameters
         )
     }
-    return [found[identity] for identity in ids if identity in found]
+    return [found[identity] for identity in selection.ids or () if identity in found]
 
 
 def page(connection: apsw.Connection, collection: Collection, request: ListRequest) -> Page:
@@ -105,7 +105,7 @@ def namespaces(
     connection: apsw.Connection, collection: Collection, request: NamespaceRequest
 ) -> list[tuple[str, ...]]:
     """The namespaces of living records that fit; each is read once, however many it holds."""
-    scope = Scope(namespace=tuple(labels.fixed(request.prefix)) or None)
+    scope = Scope(request.user_id, namespace=tuple(labels.fixed(request.prefix)) or None)
     condition = rows.condition(collection, Selection(scope), times.now())
     found = connection.execute(
         f"SELECT DISTINCT namespace FROM memory m WHERE {condition.text} AND namespace IS NOT NULL",

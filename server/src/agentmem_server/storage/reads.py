@@ -1,0 +1,143 @@
+"""What a store is asked, and what it answers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from agentmem_client.models import Action, Order, OrderBy
+from numpy.typing import NDArray
+
+from .records import Record, Scope, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """One page of a listing.
+
+    ``after`` is where the last page ended: the order's value and the record's seq.
+    """
+
+    selection: Selection
+    order_by: OrderBy
+    order: Order
+    limit: int
+    offset: int = 0
+    after: tuple[int, int] | None = None
+    with_total: bool = True
+    with_vectors: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Records in order; ``next`` is what the following page comes ``after``."""
+
+    records: list[Record]
+    total: int | None
+    next: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session: how many of its records are selected, and when the first and last was stored."""
+
+    id: str
+    count: int
+    first_at: int
+    last_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRequest:
+    """Which namespaces to list, of one user where one is given; a pattern's None is any label."""
+
+    prefix: Sequence[str | None] = ()
+    suffix: Sequence[str | None] = ()
+    max_depth: int | None = None
+    limit: int = 100
+    offset: int = 0
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What the channels of a search found, for ranking.
+
+    ``ids`` (n,) int64 is everything that either channel found and ``similarities`` (n,) what the
+    collection's metric says of each, NaN where there is no vector to compare; ``keyword_ids`` (m,)
+    and ``keyword_scores`` (m,), BM25, larger is better, is the keyword channel. ``vectors`` gives
+    the vectors (k, dimension), of length 1, of any k of the ids; of several, the first.
+    """
+
+    ids: NDArray[np.int64]
+    similarities: NDArray[np.float64]
+    keyword_ids: NDArray[np.int64]
+    keyword_scores: NDArray[np.float64]
+    vectors: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+
+Ranked: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Ids of the winners and their scores, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """Candidates by vector, by keywords or by both, all under one selection.
+
+    ``depth`` is how many each channel brings; ``rank`` chooses among them. It runs inside the
+    store's read, so that candidates and answer come from the same snapshot, and does no I/O.
+    """
+
+    selection: Selection
+    vector: bytes | None
+    terms: Sequence[str]
+    depth: int
+    rank: Callable[[Candidates], Ranked]
+    with_vectors: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventsRequest:
+    """Which events to read, in the order of their ids; None is no restriction.
+
+    ``after`` is the id of the last event that the caller knows.
+    """
+
+    after: int
+    limit: int
+    scope: Scope = field(default_factory=Scope)
+    collection: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of one record, which has the event's scope before it and after it.
+
+    ``before`` and ``after`` are None where the record was not there, or where what it was is no
+    longer kept. An ``erased`` event is of a user, and so has no collection, id and version.
+    """
+
+    id: int
+    action: Action
+    at: int
+    collection: str | None
+    record_id: str | None
+    version: int | None
+    scope: Scope
+    before: Record | None
+    after: Record | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What there is of a tenant, or of one of its users.
+
+    ``days`` has (the day's first microsecond, how many living records were first stored in it), the
+    oldest day first, from a given day on; ``earlier`` is how many were stored before. ``users`` and
+    ``agents`` have (id, records, when the last one was stored or changed), the most records first.
+    """
+
+    earlier: int
+    days: Sequence[tuple[int, int]]
+    users: Sequence[tuple[str, int, int]]
+    agents: Sequence[tuple[str, int, int]]

@@ -1,0 +1,237 @@
+"""What a store is asked to change; each write is one step, all or nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from .keys import ApiKey
+from .records import Embedding, Record, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Store records in one step, all or none; a record with a known id replaces that one.
+
+    Answers ``list[Stored]``. The collection is made with ``embedding`` if it isn't there; one that
+    is there must embed alike, unless none of the records has a vector. What ``replacing`` selects
+    is deleted first, in the same step. With ``user_id``, a record of another user's is not replaced
+    (`Conflict`).
+    """
+
+    tenant: str
+    collection: str
+    embedding: Embedding
+    records: Sequence[Record]
+    replacing: Selection | None = None
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record after it was stored, and whether it was new."""
+
+    record: Record
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change fields of one record. Answers the `Record`, or None where there is none.
+
+    With ``user_id``, one of another user's is none. With ``if_version``, one of another version is
+    refused (`VersionConflict`), unless it is the next one and what it holds is what this change
+    would have made: then it has made it, and its answer was lost.
+
+    Where the server embeds, ``texts`` is what the record's `Record.dense_texts` will be; its
+    vectors, the new ones or else those that are there, are of these texts. Where another write came
+    between and they no longer are, or where new vectors find a record that has no texts, nothing
+    changes and the answer is `STALE`. So it is where ``found_by`` is given, for vectors of the
+    caller's that stay, and `Record.texts` were or would be others.
+    """
+
+    tenant: str
+    collection: str
+    id: str
+    changes: Mapping[str, Any]
+    updated_at: int
+    embedding: Embedding | None = None
+    vectors: bytes | None = None
+    texts: Sequence[str] | None = None
+    found_by: Sequence[str] | None = None
+    user_id: str | None = None
+    if_version: int | None = None
+
+
+STALE: Final = "stale"
+"""An update was prepared for a record that has changed since: read it again, prepare again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the selected records. Answers `Deleted`, with the records where ``returning``.
+
+    With ``if_version``, records of another version are refused (`VersionConflict`).
+    """
+
+    tenant: str
+    collection: str
+    selection: Selection
+    returning: bool = False
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """How many records were deleted, and which, by seq, where that was asked for."""
+
+    count: int
+    records: list[Record] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Set the selected records aside, or take them back.
+
+    Answers those that changed (``list[Record]``), by seq.
+    """
+
+    tenant: str
+    collection: str
+    selection: Selection
+    archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Start the time to live of records anew, at a time; those without one stay as they are.
+
+    Answers how many were refreshed (int).
+    """
+
+    tenant: str
+    collection: str
+    ids: Sequence[str]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Delete records of all tenants that expired by a time: ``limit`` at most of a collection.
+
+    They are hidden already, so that no read changes by it. Nothing of what they were stays in their
+    history. Answers how many (int).
+    """
+
+    now: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutCollection:
+    """Make a collection, or find it there as asked for. Answers the `Collection`.
+
+    ``changes`` are fields of a collection that may change (``default_ttl``).
+    """
+
+    tenant: str
+    name: str
+    embedding: Embedding
+    created_at: int
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DropCollection:
+    """Delete a collection and its memories. Answers how many these were (int)."""
+
+    tenant: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Take a record back to one of the versions in its history, vectors included.
+
+    Answers the `Record`, as a new version; where it is as it was, nothing changes. One that was
+    deleted comes back with its seq and ``created_at``. With ``user_id``, what is of another user
+    is not there.
+
+    Raises `NotFound` where the history has no such version or no longer keeps it, `InvalidRequest`
+    where the record was not there in it.
+    """
+
+    tenant: str
+    collection: str
+    id: str
+    version: int
+    at: int
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Delete all records of a user, in all collections, and their history. Answers `Erased`."""
+
+    tenant: str
+    user_id: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How many records and events are gone, and from how many collections records are."""
+
+    records: int
+    events: int
+    collections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Remove events of all tenants from before a time, and what has expired by ``now`` from others.
+
+    ``limit`` at most of each. Answers how many (int).
+    """
+
+    before: int
+    now: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutKey:
+    """Keep a new API key. Answers None."""
+
+    key: ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeKey:
+    """Revoke an API key, of one tenant where one is given.
+
+    Answers the `ApiKey`, or None where there is none; one that was revoked before stays as it was.
+    """
+
+    id: str
+    tenant: str | None
+    at: int
+
+
+Write: TypeAlias = (
+    Put
+    | Update
+    | Delete
+    | Archive
+    | Refresh
+    | Sweep
+    | Restore
+    | Erase
+    | Forget
+    | PutCollection
+    | DropCollection
+    | PutKey
+    | RevokeKey
+)
+
+Outcome: TypeAlias = Any
+"""What a write answers (see each), or the `APIError` that refused it."""
