@@ -2,19 +2,23 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from .embedding import Embedder, open_embedder
 from .engine import Engine, Limits
+from .feed import Feed
 from .middleware.body_limit import BodyLimit
 from .middleware.last_resort import LastResort
 from .middleware.raw_path import RawPath
 from .middleware.request_log import RequestLog
 from .routes.catalog import CatalogRoutes
 from .routes.errors import handle_errors
+from .routes.events import EventRoutes
 from .routes.health import HealthRoutes
+from .routes.history import HistoryRoutes
 from .routes.memories import MemoryRoutes
 from .routes.openapi import openapi_routes
 from .settings import Settings
@@ -46,10 +50,14 @@ async def open_app(
         stack.push_async_callback(store.close)
         engine = Engine(store, embedder, _limits(settings))
         stack.push_async_callback(engine.close)
+        feed = Feed(store, max_followers=settings.max_streams)
+        stack.callback(feed.close)
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
                 *CatalogRoutes(engine.catalog).routes(),
+                *HistoryRoutes(engine.history).routes(),
+                *EventRoutes(feed).routes(),
                 *HealthRoutes(store.checks()).routes(),
                 *openapi_routes(),
             ],
@@ -61,6 +69,9 @@ async def open_app(
             ],
         )
         await stack.enter_async_context(sweeping(engine.sweep, settings.sweep_interval))
+        forget = partial(engine.history.forget, settings.history_ttl)
+        await stack.enter_async_context(sweeping(forget, settings.sweep_interval, "old events"))
+        app.state.close_streams = feed.close
         app.router.redirect_slashes = False
         handle_errors(app)
         yield app

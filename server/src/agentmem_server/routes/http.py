@@ -14,7 +14,7 @@ from agentmem_client.errors import (
     UnsupportedMediaType,
 )
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -45,12 +45,12 @@ def route(endpoint: Endpoint[Any], handler: Handler) -> Route:
     return Route(endpoint.path, answers, methods=[endpoint.method], name=endpoint.name)
 
 
-def access(_request: Request) -> Access:
+def access(_request: HTTPConnection) -> Access:
     """What a request may do."""
     return OPERATOR
 
 
-def caller(request: Request) -> Caller:
+def caller(request: HTTPConnection) -> Caller:
     """Whose memories a request can see and change."""
     return access(request).caller
 
@@ -100,7 +100,7 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
         raise _refusal(error) from None
 
 
-def read_query(request: Request, model: type[ModelT]) -> ModelT:
+def read_query(request: HTTPConnection, model: type[ModelT]) -> ModelT:
     """The request's query string as a model.
 
     Raises:
