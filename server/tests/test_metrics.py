@@ -125,7 +125,7 @@ class Embedder:
     name, dimension = "same", 2
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.tile(np.float32([1, 0]), (len(texts), 1))
+        return np.tile(np.array([1, 0], np.float32), (len(texts), 1))
 
     async def close(self) -> None:
         pass

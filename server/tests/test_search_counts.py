@@ -48,7 +48,8 @@ def test_whose_a_search_is() -> None:
     counts.add("t", "ann", "bot", 0.1, is_cached=False)
     counts.add("other", "ann", "bot", 0.1, is_cached=False)
     whole = counts.of("t")
-    assert (whole.count, whole.cached, whole.seconds) == (4, 2, pytest.approx(0.4))
+    assert (whole.count, whole.cached) == (4, 2)
+    assert whole.seconds == pytest.approx(0.4)
     assert counts.of("t", "ann").count == 2
     assert counts.of("t", agent_id="bot").count == 2
     assert counts.of("t", "ann", "bot").count == 1

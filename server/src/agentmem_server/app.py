@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agentmem_client.errors import InvalidRequest
@@ -12,25 +13,32 @@ from starlette.middleware import Middleware
 from . import __version__
 from .embedding import Embedder, open_embedder
 from .engine import Engine, Limits
+from .feed import Feed
+from .keyring import DEFAULT_RATE, Keyring
 from .llm import LLMCheck
 from .loop_lag import watching_lag
 from .metrics import Metrics
+from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
 from .middleware.last_resort import LastResort
+from .middleware.rate_limit import RateLimit
 from .middleware.raw_path import RawPath
 from .middleware.request_log import RequestLog
 from .middleware.request_metrics import RequestMetrics
 from .middleware.request_spans import RequestSpans
 from .routes.catalog import CatalogRoutes
 from .routes.errors import handle_errors
+from .routes.events import EventRoutes
 from .routes.health import HealthRoutes
+from .routes.history import HistoryRoutes
+from .routes.keys import KeyRoutes
 from .routes.memories import MemoryRoutes
 from .routes.metrics import MetricsRoutes
 from .routes.openapi import openapi_routes
 from .routes.stats import StatsRoutes
 from .settings import Settings
 from .stats import Stats
-from .storage import open_store
+from .storage import Store, open_store
 from .sweeper import sweeping
 from .watch import Watch
 
@@ -73,11 +81,17 @@ async def open_app(
         engine = Engine(store, embedder, _limits(settings), watch)
         stack.push_async_callback(engine.close)
         metrics.gather(lambda: engine.pending, engine.caches)
+        keyring = _keyring(store, settings)
+        feed = Feed(store, max_followers=settings.max_streams, still_opens=keyring.still_opens)
+        stack.callback(feed.close)
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
                 *CatalogRoutes(engine.catalog).routes(),
+                *HistoryRoutes(engine.history).routes(),
+                *EventRoutes(feed).routes(),
                 *StatsRoutes(Stats(store, engine.searches)).routes(),
+                *KeyRoutes(keyring).routes(),
                 *HealthRoutes(store.checks(), {} if llm is None else {"llm": llm.check}).routes(),
                 *MetricsRoutes(metrics).routes(),
                 *openapi_routes(),
@@ -87,11 +101,16 @@ async def open_app(
                 Middleware(RequestMetrics, metrics=metrics),
                 *([] if tracing is None else [Middleware(RequestSpans, tracing=tracing)]),
                 Middleware(LastResort),
-                Middleware(BodyLimit, limit=settings.max_body),
                 Middleware(RawPath),
+                Middleware(Authentication, keyring=keyring),
+                Middleware(RateLimit, keyring=keyring, open_rate=settings.rate_limit or 0.0),
+                Middleware(BodyLimit, limit=settings.max_body),
             ],
         )
         await stack.enter_async_context(sweeping(engine.sweep, settings.sweep_interval))
+        forget = partial(engine.history.forget, settings.history_ttl)
+        await stack.enter_async_context(sweeping(forget, settings.sweep_interval, "old events"))
+        app.state.close_streams = feed.close
         await stack.enter_async_context(watching_lag(metrics.lag))
         app.router.redirect_slashes = False
         handle_errors(app)
@@ -106,6 +125,15 @@ async def _open_embedder(settings: Settings) -> Embedder:
         api_key=None if key is None else key.get_secret_value(),
         model=settings.embedder_model,
         dimension=settings.embedder_dimension,
+    )
+
+
+def _keyring(store: Store, settings: Settings) -> Keyring:
+    key = settings.admin_key
+    return Keyring(
+        store,
+        admin_key=None if key is None else key.get_secret_value(),
+        rate_limit=DEFAULT_RATE if settings.rate_limit is None else settings.rate_limit,
     )
 
 

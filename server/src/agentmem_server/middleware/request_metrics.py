@@ -19,6 +19,9 @@ class RequestMetrics:
         if scope["type"] == "websocket":
             await self._websocket(scope, receive, send)
             return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         started = time.perf_counter()
         status = 499  # the caller left before there was an answer
 
