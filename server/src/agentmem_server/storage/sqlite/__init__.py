@@ -14,12 +14,16 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 from agentmem_client.errors import APIError, Unavailable
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from ...watch import NOBODY, Watch
 from .. import (
     EVERYBODY,
+    ApiKey,
     Collection,
+    Event,
+    EventsRequest,
+    Figures,
     ListRequest,
     NamespaceRequest,
     Outcome,
@@ -31,12 +35,19 @@ from .. import (
     Session,
     Write,
 )
-from . import reader, schema
+from . import events, figures, history, keys, reader, schema
 from .memory_state import MemoryState
 from .writer import Writer
 
 _LONGEST_WRITE = 60.0
 """Seconds after which a write under way is taken for one that hangs."""
+
+_NAMES: Mapping[Callable[..., object], str] = {
+    keys.get: "key",
+    keys.listed: "keys",
+    keys.any_there: "has_keys",
+}
+"""What these are called in metrics and traces; all others are by their own names."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,7 +59,7 @@ class SqliteStore:
     def __init__(self, path: Path, readers: int, watch: Watch = NOBODY) -> None:
         """Open the file; blocks. Use `open` from a coroutine."""
         path = path.resolve()  # one lock for the file, by whatever link it is opened
-        self._lock = FileLock(f"{path}.lock", thread_local=False)  # another thread closes
+        self._lock = schema.server_lock(path)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -68,6 +79,7 @@ class SqliteStore:
         self._watch = watch
         self._busy_since: float | None = None
         self._state = MemoryState(self._write_connection)
+        self._listeners: list[Callable[[], None]] = []
         self._writer = Writer(self._write_connection, self._state)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="agentmem-write")
         self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix="agentmem-read")
@@ -93,7 +105,13 @@ class SqliteStore:
 
     async def write(self, writes: Sequence[Write]) -> list[Outcome | APIError]:
         """Apply writes in order, durably; a refused one is its own outcome and leaves no trace."""
-        return await self._on_writer(self._writer.write, writes)
+        loop = asyncio.get_running_loop()
+
+        def announce() -> None:
+            for listener in self._listeners:
+                loop.call_soon_threadsafe(listener)
+
+        return await self._on_writer(self._writer.write, writes, announce)
 
     async def collection(self, tenant: str, name: str) -> Collection | None:
         """One collection, if it is there."""
@@ -144,6 +162,44 @@ class SqliteStore:
         """The namespaces that hold living records, sorted label by label."""
         return await self._read(reader.namespaces, collection, request)
 
+    async def history(
+        self, collection: Collection, id: str, *, user_id: str | None, after: int, limit: int
+    ) -> list[Event]:
+        """Events of one record, and where a user is given of that one's, after an event's id."""
+        return await self._read(events.history, collection, id, user_id, after, limit)
+
+    async def events(self, tenant: str, request: EventsRequest) -> list[Event]:
+        """Events of a tenant, by their ids."""
+        return await self._read(events.events, tenant, request)
+
+    async def last_event(self) -> int:
+        """The id of the last event of all tenants; 0 before the first."""
+        return await self._read(history.last_event)
+
+    async def forgotten(self) -> int:
+        """The id of the last event that is no longer kept; 0 where all are."""
+        return await self._read(history.last_forgotten)
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call this, in the event loop's thread, after each commit that has new events."""
+        self._listeners.append(listener)
+
+    async def figures(self, tenant: str, user_id: str | None, since: int) -> Figures:
+        """What there is of a tenant or of one of its users; days from that of ``since`` on."""
+        return await self._read(figures.figures, tenant, user_id, since)
+
+    async def key(self, id: str) -> ApiKey | None:
+        """One API key, if it is there."""
+        return await self._read(keys.get, id)
+
+    async def keys(self, tenant: str | None) -> list[ApiKey]:
+        """The API keys of one tenant or of all, by their time of creation."""
+        return await self._read(keys.listed, tenant)
+
+    async def has_keys(self) -> bool:
+        """Whether there are API keys, be they revoked or expired."""
+        return await self._read(keys.any_there)
+
     async def version(self, tenant: str, collection: str) -> int:
         """The number of the last commit that wrote to the collection."""
         return self._state.version(tenant, collection)
@@ -175,10 +231,10 @@ class SqliteStore:
             raise Unavailable(f"a write has been under way for {seconds:.0f} s")
 
     async def _check_vectors(self) -> None:
-        def touch(connection: apsw.Connection) -> None:
+        def check(connection: apsw.Connection) -> None:
             connection.execute("SELECT data FROM vector LIMIT 1").fetchall()
 
-        await self._read(touch)
+        await self._read(check)
 
     async def _on_writer(self, function: Callable[..., R], *args: object) -> R:
         self._busy_since = time.monotonic()
@@ -200,7 +256,7 @@ class SqliteStore:
             finally:
                 self._read_connections.put(connection)
 
-        with self._watch.span(f"store.{read.__name__}"):
+        with self._watch.span(f"store.{_name(read)}"):
             return await self._on(self._read_threads, run)
 
     def _timed(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -211,7 +267,7 @@ class SqliteStore:
             try:
                 return function(*args, **kwargs)
             finally:
-                self._watch.store(function.__name__, time.perf_counter() - started)
+                self._watch.store(_name(function), time.perf_counter() - started)
 
         return timed
 
@@ -221,3 +277,7 @@ class SqliteStore:
             return await asyncio.get_running_loop().run_in_executor(threads, function, *args)
         except apsw.Error as error:
             raise Unavailable(f"the database could not be read: {error}") from error
+
+
+def _name(operation: Callable[..., object]) -> str:
+    return _NAMES.get(operation, operation.__name__)
