@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from websockets.asyncio.client import connect
 
 if TYPE_CHECKING:
     from tests.conftest import MakeServer, OpenApi
@@ -106,6 +107,18 @@ async def test_what_is_so_now(client: httpx.AsyncClient) -> None:
     assert value("agentmem_event_loop_lag_seconds_count") >= 1
     assert value("process_resident_memory_bytes") > 1_000_000
     assert value("process_cpu_seconds_total") > 0
+
+
+async def test_a_websocket_that_is_open(client: httpx.AsyncClient) -> None:
+    async def is_open() -> float:
+        return (await scrape(client))["agentmem_websockets_open", frozenset()]
+
+    url = f"{client.base_url}".replace("http", "ws").rstrip("/")
+    async with connect(f"{url}{API}/events/ws"):
+        assert await is_open() == 1
+    async with asyncio.timeout(10):
+        while await is_open():
+            await asyncio.sleep(0.02)
 
 
 async def test_series_do_not_grow_with_what_callers_choose(client: httpx.AsyncClient) -> None:

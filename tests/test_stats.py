@@ -119,7 +119,7 @@ async def test_whose_figures_they_are(open_api: "OpenApi") -> None:
     async with open_api(admin_key=ADMIN_KEY) as api:
 
         async def made(tenant: str, user_id: str | None = None, scopes: Any = None) -> str:
-            wish = {"name": "n", "tenant": tenant, "user_id": user_id}
+            wish: Json = {"name": "n", "tenant": tenant, "user_id": user_id}
             wish["scopes"] = scopes or ["read", "write"]
             headers = {"X-API-Key": ADMIN_KEY}
             answer = await api.post(f"{API}/keys", json=wish, headers=headers)
