@@ -17,7 +17,6 @@ from agentmem_client.errors import (
     Unauthorized,
     Unavailable,
 )
-from agentmem_server import keyring as keyring_module
 from agentmem_server import times
 from agentmem_server.access import OPERATOR, Access
 from agentmem_server.callers import Caller
@@ -168,7 +167,7 @@ async def test_every_reason_is_refused_in_the_same_words(
     await keyring.revoke(OPERATOR, revoked.id)
     assert await keyring.authenticate(expiring.key)
     later = times.now() + 3_600_000_000
-    monkeypatch.setattr(keyring_module.times, "now", lambda: later)
+    monkeypatch.setattr(times, "now", lambda: later)
     wrong = right.key[:-1] + ("0" if right.key[-1] != "0" else "1")
     said = {
         await refused(keyring, presented)
@@ -273,7 +272,7 @@ async def test_what_is_revoked_here_is_out_at_once(keyring: Keyring, store: Fake
 async def test_what_is_made_after_it_was_asked_for_is_in_at_once(
     keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keyring_module.secrets, "token_hex", lambda n: "0" * (2 * n))
+    monkeypatch.setattr("secrets.token_hex", lambda n: "0" * (2 * n))
     await refused(keyring, ABSENT)
     made = await make(keyring)
     assert made.key == ABSENT
@@ -321,7 +320,7 @@ async def test_expiry_is_looked_at_each_time(
     now = times.now()
     made = await make(keyring, expires_at=times.to_datetime(now + 60_000_000))
     for moment, is_in in ((now + 59_999_999, True), (now + 60_000_000, False)):
-        monkeypatch.setattr(keyring_module.times, "now", lambda moment=moment: moment)
+        monkeypatch.setattr(times, "now", lambda moment=moment: moment)
         if is_in:
             assert await keyring.authenticate(made.key)
         else:
@@ -365,7 +364,7 @@ async def test_what_was_opened_some_time_ago(
     await keyring.revoke(OPERATOR, revoked.id)
     assert [await keyring.still_opens(one) for one in opened] == [False, True]
     later = times.now() + 3_600_000_000
-    monkeypatch.setattr(keyring_module.times, "now", lambda: later)
+    monkeypatch.setattr(times, "now", lambda: later)
     assert [await keyring.still_opens(one) for one in (*opened, operator)] == [False, False, True]
 
 
