@@ -101,7 +101,7 @@ async def test_what_is_so_now(client: httpx.AsyncClient) -> None:
         return now[name, frozenset(labels.items())]
 
     assert value("agentmem_http_requests_in_progress") == 1  # this one
-    assert value("agentmem_websockets_open") == 0
+    assert value("agentmem_feed_followers") == 0
     for queue in ("write", "embed", "embed_bulk"):
         assert value("agentmem_queue_depth", queue=queue) == 0
     assert value("agentmem_event_loop_lag_seconds_count") >= 1
@@ -109,16 +109,21 @@ async def test_what_is_so_now(client: httpx.AsyncClient) -> None:
     assert value("process_cpu_seconds_total") > 0
 
 
-async def test_a_websocket_that_is_open(client: httpx.AsyncClient) -> None:
-    async def is_open() -> float:
-        return (await scrape(client))["agentmem_websockets_open", frozenset()]
+async def test_who_follows_the_feed(client: httpx.AsyncClient) -> None:
+    async def followers() -> float:
+        return (await scrape(client))["agentmem_feed_followers", frozenset()]
 
     url = f"{client.base_url}".replace("http", "ws").rstrip("/")
     async with connect(f"{url}{API}/events/ws"):
-        assert await is_open() == 1
-    async with asyncio.timeout(10):
-        while await is_open():
-            await asyncio.sleep(0.02)
+        assert await followers() == 1
+        async with client.stream("GET", f"{API}/events"):
+            assert await followers() == 2
+    for _ in range(500):
+        if not await followers():
+            break
+        await asyncio.sleep(0.02)
+    else:
+        pytest.fail("those who left are still counted")
 
 
 async def test_series_do_not_grow_with_what_callers_choose(client: httpx.AsyncClient) -> None:

@@ -32,12 +32,10 @@ class Metrics:
 
     Attributes:
         in_progress: requests that are being answered; whoever answers them counts.
-        websockets: those that are open, likewise.
     """
 
     def __init__(self, version: str) -> None:
         self.in_progress = 0
-        self.websockets = 0
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -51,13 +49,10 @@ class Metrics:
             registry=registry,
         )
         self._by_labels: dict[tuple[str, str | None, int], Histogram] = {}
-        self._level(
+        self.level(
             "agentmem_http_requests_in_progress",
             "Requests that are being answered, streams among them.",
             lambda: self.in_progress,
-        )
-        self._level(
-            "agentmem_websockets_open", "WebSockets that are open.", lambda: self.websockets
         )
         self._batch_size = Histogram(
             "agentmem_batch_size",
@@ -111,7 +106,8 @@ class Metrics:
         """The event loop was late."""
         self._lag.observe(seconds)
 
-    def _level(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+    def level(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Tell of a number that goes up and down; ``read`` is called from any thread."""
         Gauge(name, meaning, registry=self._registry).set_function(read)
 
     def gather(
