@@ -4,7 +4,9 @@ A store keeps the memories of all tenants, each in one of the tenant's collectio
 write after it is durable, and every read that starts after that answer sees it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from agentmem_client.errors import APIError, InvalidRequest
@@ -78,11 +80,13 @@ __all__ = [
     "SearchRequest",
     "Selection",
     "Session",
+    "Snapshot",
     "Store",
     "Stored",
     "Sweep",
     "Update",
     "Write",
+    "open_snapshot",
     "open_store",
 ]
 
@@ -172,6 +176,22 @@ class Store(Protocol):
         """Finish what was accepted and let go of the files and connections."""
 
 
+class Snapshot(Protocol):
+    """One state of a store, read without being its server. Its methods block."""
+
+    def collections(self, tenant: str) -> list[Collection]:
+        """All collections of a tenant, by name."""
+
+    def count(self, collection: Collection) -> int:
+        """How many living records the collection holds."""
+
+    def records(self, collection: Collection, *, with_vectors: bool) -> Iterator[Record]:
+        """The living records, by seq, read as they are asked for."""
+
+    def get(self, collection: Collection, ids: Sequence[str]) -> list[Record]:
+        """The records with these ids and their vectors, in this order; missing ones are skipped."""
+
+
 async def open_store(url: str, *, readers: int) -> Store:
     """Open the store that a URL names, making what isn't there.
 
@@ -183,9 +203,29 @@ async def open_store(url: str, *, readers: int) -> Store:
         InvalidRequest: for a URL of another kind.
         Unavailable: where the store can't be opened; the message says why.
     """
+    path = _sqlite_path(url)
+    from .sqlite import SqliteStore
+
+    return await SqliteStore.open(path, readers=readers)
+
+
+def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:
+    """Open one state of the store that a URL names; its server may run and write meanwhile.
+
+    Nothing is made and nothing changes.
+
+    Raises:
+        InvalidRequest: for a URL of another kind.
+        Unavailable: where the store can't be read; the message says why. Here or later.
+    """
+    path = _sqlite_path(url)
+    from .sqlite import snapshot
+
+    return snapshot.open_snapshot(Path(path))
+
+
+def _sqlite_path(url: str) -> str:
     scheme, separator, path = url.partition(":///")
     if scheme == "sqlite" and separator and path not in ("", ":memory:"):
-        from .sqlite import SqliteStore
-
-        return await SqliteStore.open(path, readers=readers)
+        return path
     raise InvalidRequest(f"no database URL: {url!r}; use sqlite:///path/to/file.db")
