@@ -216,7 +216,8 @@ def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:
 
     Raises:
         InvalidRequest: for a URL of another kind.
-        Unavailable: where the store can't be read; the message says why. Here or later.
+        NotFound: there is no such store. Here or when it is entered.
+        Unavailable: where the store can't be read; the message says why. Likewise, or later.
     """
     path = _sqlite_path(url)
     from .sqlite import snapshot

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
-from agentmem_client.errors import Unavailable
+from agentmem_client.errors import NotFound, Unavailable
 
 from ... import times
 from .. import EVERYBODY, Collection, Record, Selection
@@ -55,9 +55,12 @@ def open_snapshot(path: Path) -> Iterator[SqliteSnapshot]:
     While it is open, the WAL that a server writes grows and is not folded into the file.
 
     Raises:
+        NotFound: there is no such file.
         Unavailable: when it can't be read, is not ours or of another version; here or later.
     """
     schema.check_sqlite(apsw.sqlite_lib_version())
+    if not path.exists():
+        raise NotFound(f"there is no database {path}: name another file")
     try:
         connection = schema.connect(path, readonly=True)
         try:
