@@ -190,9 +190,7 @@ json = st.recursive(
 )
 moment = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
 coming = st.integers(times.now() + 10**12, 253_402_300_799_999_999)
-vector = st.lists(
-    st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=2, max_size=2
-)
+single = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 @st.composite
@@ -201,10 +199,8 @@ def some_record(draw: st.DrawFn, embedding: Embedding) -> Record:
     count = 1 if index_texts is None else len(index_texts)
     if embedding.embedder == "client":
         count = min(count, 1) * draw(st.integers(1, 3))
-    size = embedding.dimension // 2
-    vectors = [
-        pack(sum(draw(st.lists(vector, min_size=size, max_size=size)), [])) for _ in range(count)
-    ]
+    size = count * embedding.dimension
+    vectors = pack(draw(st.lists(single, min_size=size, max_size=size))) if size else b""
     ttl = draw(st.none() | st.integers(1, MAX_TTL * 1_000_000))
     return Record(
         id=draw(name),
@@ -224,7 +220,7 @@ def some_record(draw: st.DrawFn, embedding: Embedding) -> Record:
         ttl=ttl,
         archived=draw(st.booleans()),
         index_texts=index_texts,
-        vectors=b"".join(vectors),
+        vectors=vectors,
     )
 
 
@@ -306,10 +302,11 @@ class TestWhatIsThere:
     async def test_what_did_not_change_is_not_written_again(self, base: Base) -> None:
         await base.put(record("a"), record("b"))
         lines, _ = base.export()
-        version = await base.store.version(TENANT, "c")
+        version, event = await base.store.version(TENANT, "c"), await base.store.last_event()
         imported = await base.load(lines)
         assert (imported.unchanged, imported.stored, imported.updated) == (2, 0, 0)
         assert await base.store.version(TENANT, "c") == version
+        assert await base.store.last_event() == event
         assert (imported.made, imported.found) == (set(), {"c"})
 
     async def test_what_is_newer_in_the_store_is_kept(self, base: Base) -> None:
@@ -333,6 +330,16 @@ class TestWhatIsThere:
         assert (found.content, found.updated_at, found.created_at) == ("new", 8, 3)
         assert found.vectors == pack([4.0, 3.0, 2.0, 1.0])
         assert (await base.load(lines)).unchanged == 2
+
+    async def test_the_history_has_the_time_of_the_import(self, base: Base) -> None:
+        before = times.now()
+        await base.take([incoming(record("a"))])
+        await base.take([incoming(record("a", "new", updated_at=8))])
+        collection = await base.store.collection(TENANT, "c")
+        assert collection is not None
+        events = await base.store.history(collection, "a", user_id=None, after=0, limit=9)
+        assert [event.action for event in events] == ["added", "updated"]
+        assert before <= events[0].at <= events[1].at <= times.now()
 
     @pytest.mark.parametrize(
         "change",
@@ -478,12 +485,10 @@ class TestVectors:
         newer = record("a", "other", session_id="s", created_at=3 * day, updated_at=4 * day)
         imported = await base.take([Incoming("here", "c", newer, SERVER)])
         assert (imported.updated, imported.embedded) == (1, 1)
-        assert base.embedder.texts == ["other\n2 January 1970"] or "2 January 1970" in str(
-            base.embedder.texts
-        )
+        assert base.embedder.texts == ["[2 January 1970] other"]
 
     async def test_callers_vectors_stay_where_the_file_has_none(self, base: Base) -> None:
-        given = {"vectors": pack([1.0, 2.0])}
+        given: dict[str, Any] = {"vectors": pack([1.0, 2.0])}
         await base.put(record("a", **given), record("b", **given), way=CLIENT)
         lines, exported = base.export(vectors=False)
         assert exported.unrepeatable == ["c"]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from agentmem_client.errors import APIError, InvalidRequest
 
-from .keys import ApiKey
+from .keys import ApiKey, KeyFile
 from .reads import (
     Candidates,
     Event,
@@ -64,6 +64,7 @@ __all__ = [
     "EventsRequest",
     "Figures",
     "Forget",
+    "KeyFile",
     "ListRequest",
     "NamespaceRequest",
     "Outcome",
@@ -86,6 +87,7 @@ __all__ = [
     "Sweep",
     "Update",
     "Write",
+    "open_keys",
     "open_snapshot",
     "open_store",
 ]
@@ -203,10 +205,21 @@ async def open_store(url: str, *, readers: int) -> Store:
         InvalidRequest: for a URL of another kind.
         Unavailable: where the store can't be opened; the message says why.
     """
-    path = _sqlite_path(url)
     from .sqlite import SqliteStore
 
-    return await SqliteStore.open(path, readers=readers)
+    return await SqliteStore.open(_sqlite_path(url), readers=readers)
+
+
+def open_keys(url: str) -> KeyFile:
+    """Open the API keys of the store that a URL names, whether a server runs on it or not.
+
+    Raises:
+        InvalidRequest: for a URL of another kind than `open_store` takes.
+        Unavailable: where the store can't be opened; the message says why.
+    """
+    from .sqlite.keys import SqliteKeys
+
+    return SqliteKeys(Path(_sqlite_path(url)))
 
 
 def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:

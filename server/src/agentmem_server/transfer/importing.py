@@ -248,6 +248,7 @@ class Importer:
                 collection.name,
                 collection.embedding,
                 [memory.record for memory in step],
+                at=times.now(),
             )
             try:
                 await self._write(put)
