@@ -104,10 +104,13 @@ def _export(options: argparse.Namespace) -> int:
             on_memory=bar.update,
         )
         with closing(bar):
-            if options.output is None:
-                _write_out(lines)
-            else:
-                _write_file(options.output, lines)
+            try:
+                if options.output is None:
+                    _write_out(lines)
+                else:
+                    _write_file(options.output, lines)
+            except KeyboardInterrupt:
+                raise _interrupted("the export is not whole") from None
     for name in exported.unrepeatable:
         _say(
             f"the vectors of the collection {name!r} come from the caller, and the export has none "
@@ -123,17 +126,17 @@ def _write_out(lines: Iterable[bytes]) -> None:
     try:
         out.writelines(lines)
         out.flush()
-    except BrokenPipeError:
-        # What is still buffered would fail once more when the interpreter flushes it at its end.
+    except (OSError, KeyboardInterrupt) as error:
+        # What is still buffered would fail, or wait, once more when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise Refused(
-            "the export is not whole: whatever read it has stopped reading", status=1
-        ) from None
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise Refused(
-            f"the export is not whole: it can't be written: {error.strerror}", status=1
-        ) from None
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        why = (
+            "whatever read it has stopped reading"
+            if isinstance(error, BrokenPipeError)
+            else f"it can't be written: {error.strerror}"
+        )
+        raise Refused(f"the export is not whole: {why}", status=1) from None
 
 
 def _write_file(path: Path, lines: Iterable[bytes]) -> None:
@@ -179,10 +182,7 @@ def _import(options: argparse.Namespace) -> int:
             entries = _entries(options, _counted(file, bar))
             imported = asyncio.run(_store(settings, options, entries, failures.tell))
         except KeyboardInterrupt:
-            raise Refused(
-                "interrupted: what was stored stays, and the same import goes on from there",
-                status=128 + signal.SIGINT,
-            ) from None
+            raise _interrupted("what was stored stays, and the same import goes on there") from None
     failures.tell_rest()
     if not options.quiet:
         _summarise(imported, dry_run=options.dry_run)
@@ -202,7 +202,11 @@ def _entries(options: argparse.Namespace, lines: Iterable[bytes]) -> Iterator[En
         raise Refused("--collection: memories of another system go into one collection")
     else:
         entries = _FOREIGN[options.format](lines, names[0] if names else DEFAULT_COLLECTION)
-    return chain(islice(entries, 1), entries)
+    return chain(list(islice(entries, 1)), entries)
+
+
+def _interrupted(what: str) -> Refused:
+    return Refused(f"interrupted: {what}", status=128 + signal.SIGINT)
 
 
 async def _store(
@@ -211,6 +215,8 @@ async def _store(
     entries: Iterator[Entry],
     on_failure: Callable[[str, str], None],
 ) -> Imported:
+    # asyncio's own handler would wait for standard input, which may be somebody's keyboard.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     async with AsyncExitStack() as stack:
         target: Target
         if options.dry_run:
