@@ -1,10 +1,11 @@
 """The async client."""
 
 from .catalog import AsyncCatalog
-from .memories import AsyncMemories
+from .windows import AsyncWindows
+from .writing import AsyncWriting
 
 
-class AsyncAgentMemClient(AsyncMemories, AsyncCatalog):
+class AsyncAgentMemClient(AsyncWriting, AsyncWindows, AsyncCatalog):
     """Talks to an AgentMem server.
 
     ::

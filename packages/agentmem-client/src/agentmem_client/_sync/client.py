@@ -2,10 +2,11 @@
 """The sync client."""
 
 from .catalog import Catalog
-from .memories import Memories
+from .windows import Windows
+from .writing import Writing
 
 
-class AgentMemClient(Memories, Catalog):
+class AgentMemClient(Writing, Windows, Catalog):
     """Talks to an AgentMem server.
 
     ::
