@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from .. import endpoints
-from .._base import Filters, Vector, changed, given, given_list, id_parts, make
+from .._base import Filters, Vector, changed, given, given_list, id_parts, if_match, make
 from .._batch import (
     BatchAdd,
     Item,
@@ -48,11 +48,11 @@ class Writing(Connection):
         metadata: dict[str, Any] | None = None,
         importance: float | None = None,
         event_at: datetime | str | None = None,
-        expires_at: datetime | str | None = None,
+        expires_at: datetime | str | Unset | None = UNSET,
         embedding: Vector | None = None,
         namespace: Sequence[str] | None = None,
         payload: Any = None,
-        ttl: float | None = None,
+        ttl: float | Unset | None = UNSET,
         archived: bool | None = None,
         index_texts: Sequence[str] | None = None,
         embeddings: Sequence[Vector] | None = None,
@@ -71,14 +71,15 @@ class Writing(Connection):
             metadata: JSON; comes back as given, and filters work on it.
             importance: 0 to 1.
             event_at: when it happened, with a UTC offset; a search for a date finds it.
-            expires_at: from then on nothing returns it.
+            expires_at: from then on nothing returns it; None: it stays, whatever ``default_ttl``
+                the collection has.
             embedding: the vector, in a collection whose embedder is ``client``: a sequence of
                 numbers, a numpy array, or float32 as bytes or base64.
             namespace: labels, the outermost first, such as ``("users", "ann")``; reads of a
                 namespace find what is in it and below it.
             payload: any JSON, which comes back as given and which no search or filter looks into.
             ttl: seconds to live, in place of ``expires_at``; reads with ``refresh_ttl`` start them
-                anew.
+                anew. None: it stays, as with ``expires_at``.
             archived: set aside from the start; see `archive`.
             index_texts: what it is found by, in place of ``content``: the best of them counts.
                 With an empty list no search finds it, only ids and listings do.
@@ -104,15 +105,14 @@ class Writing(Connection):
                 metadata=metadata,
                 importance=importance,
                 event_at=event_at,
-                expires_at=expires_at,
                 embedding=embedding,
                 namespace=namespace,
                 payload=payload,
-                ttl=ttl,
                 archived=archived,
                 index_texts=given_list(index_texts),
                 embeddings=given_list(embeddings),
-            ),
+            )
+            | changed(expires_at=expires_at, ttl=ttl),
         )
         return self._call(endpoints.ADD_MEMORY, body=memory)
 
@@ -137,7 +137,8 @@ class Writing(Connection):
 
         Args:
             items: texts, mappings with the arguments of `add`, or `MemoryInput`s. Read as they
-                are sent, so a generator need not fit into memory.
+                are sent, so a generator need not fit into memory. A None means what it means in
+                `add`: of ``ttl`` and ``expires_at`` that the memory stays, else nothing.
             collection: for the items that name none.
             atomic: all of them in one transaction or none, at most 2,048; any failure is raised.
             replacing: with ``atomic``: what these criteria mean, the arguments of `delete_all`, is
@@ -194,17 +195,23 @@ class Writing(Connection):
         embedding: Vector | Unset | None = UNSET,
         embeddings: Sequence[Vector] | Unset | None = UNSET,
         collection: str = DEFAULT_COLLECTION,
+        if_version: int | None = None,
     ) -> Memory:
         """Change some fields of a memory; None clears a field, what is left out stays.
 
         ``metadata`` is replaced as a whole. ``created_at`` stays. A ``ttl`` starts now; one that
         is cleared clears ``expires_at`` too.
 
+        With ``if_version``, the `Memory.version` that the change was thought out for, it is made
+        of that version alone, so that nobody else's change is overwritten unseen. An update that is
+        sent again because its answer was lost finds its own change, and is answered as done.
+
         Returns:
             The memory as it is now.
 
         Raises:
             NotFound: there is no memory with this id.
+            VersionConflict: it is of another version: read it again, and decide again.
         """
         update = make(
             MemoryUpdate,
@@ -224,17 +231,33 @@ class Writing(Connection):
             ),
         )
         query = make(CollectionQuery, given(collection=collection))
-        return self._call(endpoints.UPDATE_MEMORY, {"id": id}, query=query, body=update)
+        return self._call(
+            endpoints.UPDATE_MEMORY,
+            {"id": id},
+            query=query,
+            body=update,
+            headers=if_match(if_version),
+        )
 
-    def delete(self, id: str, *, collection: str = DEFAULT_COLLECTION) -> bool:
-        """Delete a memory.
+    def delete(
+        self,
+        id: str,
+        *,
+        collection: str = DEFAULT_COLLECTION,
+        if_version: int | None = None,
+    ) -> bool:
+        """Delete a memory; with ``if_version`` only while it is of that version.
 
         Returns:
             Whether there was one; False also where the answer of a first try was lost, and the
-            second one found it gone.
+            second one found it gone. What is gone is of no other version: it is False then too.
+
+        Raises:
+            VersionConflict: it is of another version.
         """
         query = make(CollectionQuery, given(collection=collection))
-        answer = self._call(endpoints.DELETE_MEMORY, {"id": id}, query=query)
+        headers = if_match(if_version)
+        answer = self._call(endpoints.DELETE_MEMORY, {"id": id}, query=query, headers=headers)
         return answer.deleted > 0
 
     def delete_all(
