@@ -1,6 +1,6 @@
 """`events` without its I/O: where it is in the feed, what a message says, when to connect again."""
 
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 from httpx_sse import ServerSentEvent
@@ -9,14 +9,20 @@ from tenacity import RetryCallState, Retrying
 
 from ._base import RetryPolicy
 from .endpoints import EVENTS
-from .errors import AgentMemError, ConnectionFailed, EventsForgotten, InvalidResponse
-from .models import Event
+from .errors import (
+    AgentMemError,
+    ConnectionFailed,
+    EventsForgotten,
+    InvalidResponse,
+    Unavailable,
+    error_class,
+)
+from .models import Action, ErrorAnswer, Event
 
 SILENCE = 60.0
-"""After so many seconds without a byte a connection is lost: the server sends one every 15."""
+"""After so many seconds without a byte a connection is lost: the server sends some every 15."""
 
-POSITION = "X-Last-Event-ID"
-"""The header of a response that says after which event it starts."""
+_ACTIONS = get_args(Action)
 
 
 class Feed:
@@ -24,52 +30,56 @@ class Feed:
 
     Its user connects with `headers`, tells of the response (`opened`), gives it each message
     (`read`), and asks how long to wait when the connection is lost (`lost`).
+
+    The server's first message has no more than the position from which on it tells: so that a
+    connection that breaks before the first event is taken up where it began.
     """
 
-    def __init__(self, policy: RetryPolicy, after: int | None) -> None:
+    def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._after = after
-        self._position: int | None = None
-        self._response: httpx.Response | None = None
+        self._position: str | None = None
+        self._messages = 0
         self._failures: RetryCallState | None = None
 
     def headers(self) -> dict[str, str]:
         """What the next request says of itself: where the last one got to."""
-        resume = {} if self._position is None else {"Last-Event-ID": str(self._position)}
+        resume = {} if self._position is None else {"Last-Event-ID": self._position}
         return {"Accept": "text/event-stream", "Cache-Control": "no-store"} | resume
 
     def opened(self, response: httpx.Response) -> None:
         """The server answers.
 
         Raises:
-            InvalidResponse: not with a feed, or without saying where it starts: if it broke before
-                the first event, nobody would know which were missed.
+            InvalidResponse: not with a feed.
         """
-        self._response = response
+        self._messages = 0
         kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
         if kind != "text/event-stream":
-            raise InvalidResponse(
-                f"{_host(response)} answers no feed but {kind}; is api_url right?"
-            )
-        self._move(response.headers.get(POSITION, ""))
-        if self._position is None and self._after is None:
-            raise InvalidResponse(
-                f"the feed of {_host(response)} does not say where it starts ({POSITION}): "
-                "a proxy in between, or another server?"
-            )
+            host = response.request.url.netloc.decode()
+            raise InvalidResponse(f"{host} answers with {kind}, not a feed; is api_url right?")
 
     def read(self, message: ServerSentEvent) -> Event | None:
         """The event in a message; None where it tells of none.
 
         Raises:
             EventsForgotten: the message says that some events are gone.
-            InvalidResponse: it can't be read.
+            APIError: it says why the server ends the feed.
+            InvalidResponse: it can't be read, or doesn't tell where the feed is.
         """
-        if message.event == "reset":
-            raise _forgotten(message)
-        # What a newer server may say besides, and what only moves the position.
-        event = _event(message) if message.event == "message" and message.data else None
-        self._move(message.id)
+        match message.event:
+            case "reset":
+                raise _forgotten(message)
+            case "end":
+                raise _ending(message)
+        event = _event(message) if message.event in _ACTIONS else None
+        self._messages += 1
+        if event is not None or self._messages > 1:  # the first one comes whatever is wrong
+            self._failures = None
+        if not (message.id.isascii() and message.id.isdigit()):
+            raise InvalidResponse(
+                "the feed does not tell where it is: a proxy in between, or another server?"
+            )
+        self._position = message.id
         return event
 
     def lost(self, error: AgentMemError | None) -> float:
@@ -77,12 +87,10 @@ class Feed:
 
         Raises:
             AgentMemError: the error, where another try is no use, or there were enough since the
-                server was last heard of.
+                last event or sign of life.
         """
-        response, self._response = self._response, None
-        if error is None:
-            error = ConnectionFailed("the server ended the feed")
-        if self._failures is None or (response is not None and response.num_bytes_downloaded > 0):
+        error = ConnectionFailed("the server ended the feed") if error is None else error
+        if self._failures is None:
             retrying = Retrying(stop=self._policy.stop, retry=self._policy.retry)
             self._failures = RetryCallState(retrying, None, (), {})
         else:
@@ -94,17 +102,13 @@ class Feed:
             raise error
         return state.upcoming_sleep
 
-    def _move(self, position: str) -> None:
-        if position.isascii() and position.isdigit():
-            self._position = int(position)
-
 
 def _event(message: ServerSentEvent) -> Event:
     try:
         return EVENTS.read(message.data.encode())
     except ValidationError:
         # Not chained: pydantic's text quotes the values.
-        raise InvalidResponse(f"the feed's message {message.id} is not an event") from None
+        raise InvalidResponse("a message of the feed is not an event of AgentMem's") from None
 
 
 def _forgotten(message: ServerSentEvent) -> EventsForgotten:
@@ -112,14 +116,18 @@ def _forgotten(message: ServerSentEvent) -> EventsForgotten:
         told: Any = message.json()
     except ValueError:
         told = None
-    oldest = told.get("oldest") if isinstance(told, dict) else None
-    from_where = f" (the oldest kept is {oldest})" if isinstance(oldest, int) else ""
+    after = told.get("after") if isinstance(told, dict) else None
+    from_there = f"after={after}" if isinstance(after, int) else "after=0"
     return EventsForgotten(
-        f"some of the events to follow are no longer kept{from_where}: read anew what you need of "
-        "the memories, and follow from there on",
-        oldest=oldest if isinstance(oldest, int) else None,
+        "some of the events to follow are no longer kept: read anew what you need of the memories, "
+        f"and follow with {from_there}",
+        after=after if isinstance(after, int) else 0,
     )
 
 
-def _host(response: httpx.Response) -> str:
-    return response.request.url.netloc.decode()
+def _ending(message: ServerSentEvent) -> AgentMemError:
+    try:
+        error = ErrorAnswer.model_validate_json(message.data).error
+    except ValidationError:
+        return ConnectionFailed("the server ended the feed")
+    return error_class(error.code, Unavailable.status)(error.message, details=error.details)

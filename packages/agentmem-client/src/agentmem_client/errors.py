@@ -56,15 +56,15 @@ class InvalidResponse(AgentMemError):
 class EventsForgotten(AgentMemError):
     """Some of the events that were to be followed are no longer kept.
 
-    To go on, read anew what you need of the memories, and follow from ``after=error.oldest - 1``.
+    To go on, read anew what you need of the memories, and follow with ``after=error.after``.
 
     Attributes:
-        oldest: the id of the oldest event that is kept, where the server said so.
+        after: what is kept comes after this event; 0: the server did not say so.
     """
 
-    def __init__(self, message: str, *, oldest: int | None = None) -> None:
+    def __init__(self, message: str, *, after: int = 0) -> None:
         super().__init__(message)
-        self.oldest = oldest
+        self.after = after
 
 
 class APIError(AgentMemError):
