@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +24,7 @@ def waits() -> None:
 
 @pytest.fixture(autouse=True)
 def small_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("random.uniform", lambda _low, high: high * WINDOW)
+    monkeypatch.setattr("random.uniform", lambda _low, high: random.random() * high * WINDOW)
 
 
 class Limited:
