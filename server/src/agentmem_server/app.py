@@ -2,23 +2,31 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from .embedding import Embedder, open_embedder
 from .engine import Engine, Limits
+from .feed import Feed
+from .keyring import DEFAULT_RATE, Keyring
+from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
 from .middleware.last_resort import LastResort
+from .middleware.rate_limit import RateLimit
 from .middleware.raw_path import RawPath
 from .middleware.request_log import RequestLog
 from .routes.catalog import CatalogRoutes
 from .routes.errors import handle_errors
+from .routes.events import EventRoutes
 from .routes.health import HealthRoutes
+from .routes.history import HistoryRoutes
+from .routes.keys import KeyRoutes
 from .routes.memories import MemoryRoutes
 from .routes.openapi import openapi_routes
 from .settings import Settings
-from .storage import open_store
+from .storage import Store, open_store
 from .sweeper import sweeping
 
 
@@ -46,21 +54,32 @@ async def open_app(
         stack.push_async_callback(store.close)
         engine = Engine(store, embedder, _limits(settings))
         stack.push_async_callback(engine.close)
+        keyring = _keyring(store, settings)
+        feed = Feed(store, max_followers=settings.max_streams, still_opens=keyring.still_opens)
+        stack.callback(feed.close)
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
                 *CatalogRoutes(engine.catalog).routes(),
+                *HistoryRoutes(engine.history).routes(),
+                *EventRoutes(feed).routes(),
+                *KeyRoutes(keyring).routes(),
                 *HealthRoutes(store.checks()).routes(),
                 *openapi_routes(),
             ],
             middleware=[
                 Middleware(RequestLog),
                 Middleware(LastResort),
-                Middleware(BodyLimit, limit=settings.max_body),
                 Middleware(RawPath),
+                Middleware(Authentication, keyring=keyring),
+                Middleware(RateLimit, keyring=keyring, open_rate=settings.rate_limit or 0.0),
+                Middleware(BodyLimit, limit=settings.max_body),
             ],
         )
         await stack.enter_async_context(sweeping(engine.sweep, settings.sweep_interval))
+        forget = partial(engine.history.forget, settings.history_ttl)
+        await stack.enter_async_context(sweeping(forget, settings.sweep_interval, "old events"))
+        app.state.close_streams = feed.close
         app.router.redirect_slashes = False
         handle_errors(app)
         yield app
@@ -74,6 +93,15 @@ async def _open_embedder(settings: Settings) -> Embedder:
         api_key=None if key is None else key.get_secret_value(),
         model=settings.embedder_model,
         dimension=settings.embedder_dimension,
+    )
+
+
+def _keyring(store: Store, settings: Settings) -> Keyring:
+    key = settings.admin_key
+    return Keyring(
+        store,
+        admin_key=None if key is None else key.get_secret_value(),
+        rate_limit=DEFAULT_RATE if settings.rate_limit is None else settings.rate_limit,
     )
 
 

@@ -27,6 +27,7 @@ from .callers import Caller
 from .catalog import Catalog
 from .embedding import Embedder
 from .embedding.batched import BatchedEmbedder
+from .history import History
 from .in_flight import InFlight
 from .preparing import Preparation, no_memory
 from .search import Plan, plan, rank
@@ -94,7 +95,8 @@ class _Found:
 class Engine:
     """Adds, finds, changes and deletes the memories of all tenants in one store.
 
-    `catalog` has what they are kept in: collections, sessions, namespaces.
+    `catalog` has what they are kept in: collections, sessions, namespaces; `history` what became of
+    them.
 
     Every method takes the caller first, and sees nothing beyond what that one sees. All may raise
     the errors of `agentmem_client.errors`; the docstrings name those that are particular.
@@ -121,6 +123,7 @@ class Engine:
         )
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
+        self.history = History(store, self._writes, self._forget_copies)
 
     async def add(self, caller: Caller, memory: m.MemoryInput) -> m.Memory:
         """Store a memory, or replace the one with its id, and answer it as it is stored."""
@@ -414,6 +417,10 @@ class Engine:
             swept += part
             if not part:
                 return swept
+
+    def _forget_copies(self) -> None:
+        self._results.clear()
+        self._embedder.clear()
 
     async def close(self) -> None:
         """Refuse new work and finish what was accepted; the store and embedder stay open."""

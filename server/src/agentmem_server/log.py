@@ -38,6 +38,14 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its access log would hold paths with ids; ours is in middleware/request_log.py.
     logging.getLogger("uvicorn.access").disabled = True
+    # So would its lines on each WebSocket, and at debug level what is said in them.
+    uvicorn_log = logging.getLogger("uvicorn.error")
+    uvicorn_log.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
+    uvicorn_log.addFilter(_tells_no_path)
+
+
+def _tells_no_path(record: logging.LogRecord) -> bool:
+    return not (isinstance(record.msg, str) and record.msg.startswith('%s - "WebSocket %s"'))
 
 
 def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

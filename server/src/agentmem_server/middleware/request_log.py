@@ -11,6 +11,7 @@ _log = structlog.get_logger()
 _GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _QUIET = ("/health",)
 """What probes ask all day, logged at debug level."""
+_HEADS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
 class RequestLog:
@@ -20,8 +21,8 @@ class RequestLog:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and log its answer."""
-        if scope["type"] != "http":
+        """Pass a request on, and log its answer; a stream's when it has ended."""
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"")
@@ -32,12 +33,14 @@ class RequestLog:
 
         async def marked(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            if message["type"] in _HEADS:
+                status = message.get("status", 101)
                 message["headers"] = [
-                    *message["headers"],
+                    *message.get("headers", []),
                     (b"x-request-id", request_id.encode()),
                 ]
+            elif message["type"] == "websocket.close" and status == 499:
+                status = 403  # what becomes of a WebSocket that no route is for
             await send(message)
 
         try:
@@ -50,7 +53,7 @@ class RequestLog:
             log(
                 "request",
                 request_id=request_id,
-                method=scope["method"],
+                method=scope.get("method", "GET"),  # a WebSocket begins as one
                 route=path,
                 status=status,
                 ms=round((time.perf_counter() - started) * 1_000, 2),
