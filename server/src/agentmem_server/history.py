@@ -23,15 +23,15 @@ class History:
     Args:
         store: where the memories and their events are.
         writes: the queue that all writes to the store go through.
-        forget_copies: lets go of every copy of memories, of their texts and vectors, outside of
-            the store.
+        forget_copies: lets go of all that is kept of a tenant's user outside of the store: copies
+            of memories, of their texts and vectors, and counts.
     """
 
     def __init__(
         self,
         store: Store,
         writes: Batcher[Write, Outcome],
-        forget_copies: Callable[[], None],
+        forget_copies: Callable[[str, str], None],
     ) -> None:
         self._store = store
         self._writes = writes
@@ -79,7 +79,7 @@ class History:
             raise NotFound(f"there is no user {shown(user_id)}")
         at = times.now()
         erased: Erased = await self._writes.submit(Erase(caller.tenant, user_id, at))
-        self._forget_copies()
+        self._forget_copies(caller.tenant, user_id)
         return m.ErasedAnswer(
             user_id=user_id,
             memories=erased.records,

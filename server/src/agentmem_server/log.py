@@ -42,6 +42,9 @@ def configure_logging(level: str) -> None:
     uvicorn_log = logging.getLogger("uvicorn.error")
     uvicorn_log.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
     uvicorn_log.addFilter(_tells_no_path)
+    # Theirs would hold the URLs of services that are asked, and a URL may hold a password.
+    for name in ("httpx", "httpcore", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _tells_no_path(record: logging.LogRecord) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from agentmem_client.errors import APIError, InvalidRequest
 
+from ..watch import NOBODY, Watch
 from .keys import ApiKey, KeyFile
 from .reads import (
     Candidates,
@@ -175,12 +176,13 @@ class Store(Protocol):
         """Finish what was accepted and let go of the files and connections."""
 
 
-async def open_store(url: str, *, readers: int) -> Store:
+async def open_store(url: str, *, readers: int, watch: Watch = NOBODY) -> Store:
     """Open the store that a URL names, making what isn't there.
 
     Args:
         url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
         readers: how many reads run at once.
+        watch: is told how long each operation takes.
 
     Raises:
         InvalidRequest: for a URL of another kind.
@@ -188,7 +190,7 @@ async def open_store(url: str, *, readers: int) -> Store:
     """
     from .sqlite import SqliteStore
 
-    return await SqliteStore.open(_sqlite_path(url), readers=readers)
+    return await SqliteStore.open(_sqlite_path(url), readers=readers, watch=watch)
 
 
 def open_keys(url: str, *, make: bool = True) -> KeyFile:
