@@ -5,6 +5,7 @@ from typing import Any, get_args
 import httpx
 from httpx_sse import ServerSentEvent
 from pydantic import ValidationError
+from pydantic_core import from_json
 from tenacity import RetryCallState, Retrying
 
 from ._base import RetryPolicy
@@ -107,21 +108,24 @@ def _event(message: ServerSentEvent) -> Event:
     try:
         return EVENTS.read(message.data.encode())
     except ValidationError:
-        # Not chained: pydantic's text quotes the values.
-        raise InvalidResponse("a message of the feed is not an event of AgentMem's") from None
+        raise _unreadable() from None  # not chained: pydantic's text quotes the values
 
 
-def _forgotten(message: ServerSentEvent) -> EventsForgotten:
+def _unreadable() -> InvalidResponse:
+    return InvalidResponse("a message of the feed can't be read: is it an AgentMem server's?")
+
+
+def _forgotten(message: ServerSentEvent) -> EventsForgotten | InvalidResponse:
     try:
-        told: Any = message.json()
-    except ValueError:
-        told = None
-    after = told.get("after") if isinstance(told, dict) else None
-    from_there = f"after={after}" if isinstance(after, int) else "after=0"
+        oldest: Any = from_json(message.data)["oldest"]
+    except (ValueError, TypeError, LookupError):
+        oldest = None
+    if not isinstance(oldest, int):
+        return _unreadable()
     return EventsForgotten(
         "some of the events to follow are no longer kept: read anew what you need of the memories, "
-        f"and follow with {from_there}",
-        after=after if isinstance(after, int) else 0,
+        f"and follow with after={oldest - 1}",
+        oldest=oldest,
     )
 
 

@@ -56,15 +56,15 @@ class InvalidResponse(AgentMemError):
 class EventsForgotten(AgentMemError):
     """Some of the events that were to be followed are no longer kept.
 
-    To go on, read anew what you need of the memories, and follow with ``after=error.after``.
+    To go on, read anew what you need of the memories, and follow with ``after=error.oldest - 1``.
 
     Attributes:
-        after: what is kept comes after this event; 0: the server did not say so.
+        oldest: from this id on all events are kept.
     """
 
-    def __init__(self, message: str, *, after: int = 0) -> None:
+    def __init__(self, message: str, *, oldest: int = 1) -> None:
         super().__init__(message)
-        self.after = after
+        self.oldest = oldest
 
 
 class APIError(AgentMemError):

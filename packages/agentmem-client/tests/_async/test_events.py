@@ -221,15 +221,11 @@ async def test_events_that_are_no_longer_kept_are_an_error(
     feed: FeedAnswer,
     event_json: EventJson,
 ) -> None:
-    reset = 'event: reset\ndata: {"after": 90}\nid: 90\n\n'
+    reset = 'event: reset\ndata: {"oldest": 91}\nid: 90\n\n'
     respx_mock.get(url__startswith=URL).mock(return_value=feed(3, reset, event_json(91)))
     with pytest.raises(EventsForgotten, match="after=90") as caught:
         await follow(client, 1, after=3)
-    assert caught.value.after == 90
-    respx_mock.get(url__startswith=URL).mock(return_value=feed(3, "event: reset\ndata: ?\n\n"))
-    with pytest.raises(EventsForgotten, match="after=0") as caught:
-        await follow(client, 1, after=3)
-    assert caught.value.after == 0
+    assert caught.value.oldest == 91
 
 
 async def test_a_key_that_no_longer_opens_is_an_error(
@@ -255,6 +251,9 @@ async def test_a_key_that_no_longer_opens_is_an_error(
     [
         ("event: added\ndata: {}\nid: 1\n\n",),
         ("event: added\ndata: hunter2\nid: 1\n\n",),
+        ("event: reset\ndata: hunter2\nid: 1\n\n",),
+        ("event: reset\ndata: []\nid: 1\n\n",),
+        ("event: reset\ndata: {}\nid: 1\n\n",),
         (": no position\n\n", "data: x\n\n"),
         ("id: é\n\n",),
     ],
