@@ -12,6 +12,7 @@ import httpx
 import pytest
 from agentmem_client import (
     AgentMemClient,
+    AgentMemError,
     AsyncAgentMemClient,
     Event,
     EventsForgotten,
@@ -245,6 +246,49 @@ async def test_many_follow_and_all_hear_the_same(make_server: "MakeServer") -> N
             heard = await asyncio.gather(*tasks)
     assert len(heard[0]) == 21
     assert all(one == heard[0] for one in heard)
+
+
+async def test_who_leaves_the_feed_leaves_room(make_server: "MakeServer") -> None:
+    server = make_server(environment={"AGENTMEM_MAX_STREAMS": "1"}).start()
+    heard = asyncio.Event()
+
+    async def follow(client: AsyncAgentMemClient) -> None:
+        async for _event in client.events(after=0):
+            heard.set()
+
+    async with AsyncAgentMemClient(server.url, **PATIENT) as client:
+        await client.add("one", id="1")
+        async for event in client.events(after=0):
+            assert event.memory_id == "1"
+            break  # leaves without a word
+        following = asyncio.create_task(follow(client))
+        async with asyncio.timeout(60):
+            await heard.wait()
+        following.cancel()
+        await asyncio.wait([following])
+        assert following.cancelled()
+        with AgentMemClient(server.url, **PATIENT) as sync_client:
+            for event in sync_client.events(after=0):
+                assert event.memory_id == "1"
+                break
+        async for event in client.events(after=0):
+            assert event.memory_id == "1"
+            break
+
+
+async def test_a_client_that_is_closed_meanwhile_says_so(make_server: "MakeServer") -> None:
+    server = make_server().start()
+    client = AsyncAgentMemClient(server.url)
+    await client.add("one")
+    events = client.events(after=0)
+    await anext(events)
+    following = asyncio.create_task(anext(events))
+    await asyncio.sleep(0.1)
+    await client.aclose()
+    with pytest.raises(AgentMemError, match="closed"):
+        async with asyncio.timeout(30):
+            await following
+    await events.aclose()
 
 
 def forgotten(client: AgentMemClient, after: int) -> EventsForgotten:
