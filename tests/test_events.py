@@ -24,7 +24,7 @@ EVENTS = e.EVENTS.path
 SOCKET = f"{EVENTS}/ws"
 WRITERS, WRITES = 3, 200
 USERS = ("u0", "u1", "u2")
-ADMIN = "an admin key of more than thirty-two characters"
+ADMIN = "an-admin-key-of-thirty-two-characters-or-more"
 
 
 @asynccontextmanager
@@ -83,7 +83,7 @@ async def test_an_event_is_told_in_full(make_server: "MakeServer") -> None:
         socket(server) as connection,
     ):
         first = await add(client, "m", user_id="ann", metadata={"line": "one\ntwo\r\n\u2028"})
-        second = (await client.patch(f"{API}/m", json={"content": "new"})).json()
+        second = (await client.patch(f"{API}/m", json={"type": "new"})).json()
         await client.delete(f"{API}/m")
         told = await some(messages, 3)
         assert [json.loads(await connection.recv()) for _ in range(3)] == told
@@ -121,13 +121,16 @@ class Followed:
     def position(self) -> int:
         return self.told[-1]["id"] if self.told else 0
 
+    async def until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            self.more.clear()
+            await self.more.wait()
+
     async def check(self, made: list[Json]) -> None:
         """It was told, or will be, what the writers made of its scope, and nothing else."""
         expected = [event for event in made if self.wanted(event)]
         assert len(expected) > 50
-        while len(self.told) < len(expected):
-            self.more.clear()
-            await self.more.wait()
+        await self.until(lambda: len(self.told) >= len(expected))
         await asyncio.sleep(0.3)  # would more come, now is the time
         ids = [event["id"] for event in self.told]
         assert ids == sorted(set(ids)), self.name
@@ -240,6 +243,7 @@ async def test_kill_9_hides_nothing_from_a_follower_that_comes_back(
     server = await asyncio.to_thread(make_server().start)
     followed = Followed("all", lambda _: True)
     answered: list[str] = []
+    progress = asyncio.Semaphore(0)
 
     async def follow(client: httpx.AsyncClient) -> None:
         while True:
@@ -254,19 +258,20 @@ async def test_kill_9_hides_nothing_from_a_follower_that_comes_back(
             for number in range(100_000):
                 await add(client, f"{name}-{number}")
                 answered.append(f"{name}-{number}")
+                progress.release()
 
     async with opened(server) as client:
         following = asyncio.create_task(follow(client))
         for round_ in range(3):
-            before = len(answered)
             async with asyncio.TaskGroup() as writers:
                 for number in range(3):
                     writers.create_task(write_until_killed(client, f"{round_}-{number}"))
-                await eventually(lambda enough=before + 100: len(answered) >= enough)
+                for _ in range(100):
+                    await progress.acquire()
                 await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.start)
         last = await add(client, "last")
-        await eventually(lambda: followed.position > 0 and is_last(followed.told[-1]))
+        await followed.until(lambda: followed.told[-1]["memory_id"] == "last")
         assert followed.told[-1]["after"] == last
         following.cancel()
         there: list[Json] = []
@@ -412,7 +417,7 @@ async def test_where_to_begin(make_server: "MakeServer") -> None:
 
 async def test_what_is_wrong_is_refused(api: httpx.AsyncClient) -> None:
     for bad in ("", "x", "-1", "1.0", "9" * 19, "9" * 5_000, "\u00b2"):
-        answer = await api.get(EVENTS, headers={"last-event-id": bad})
+        answer = await api.get(EVENTS, headers={b"last-event-id": bad.encode()})
         assert answer.status_code == 422, bad
         assert "Last-Event-ID must be" in answer.json()["error"]["message"]
         assert len(answer.text) < 500
@@ -442,7 +447,9 @@ async def test_a_body_that_is_too_large_is_refused_here_too(make_server: "MakeSe
 
 
 async def eventually(done: Callable[[], Awaitable[bool]]) -> None:
-    while not await done():
+    while True:
+        if await done():
+            return
         await asyncio.sleep(0.05)
 
 
@@ -468,19 +475,32 @@ async def test_only_so_many_follow_at_once_and_who_leaves_makes_room(
             status, error = await refusal(socket(server))
             assert (status, error["code"]) == (503, "overloaded")
         await eventually(has_room)
-        async with stream(client):
-            connection = await connect(f"ws{server.url.removeprefix('http')}{SOCKET}", proxy=None)
-            await eventually(is_full)
-            connection.transport.abort()
-            await connection.wait_closed()
-            await eventually(has_room)
+
+
+async def test_one_whose_connection_breaks_makes_room(make_server: "MakeServer") -> None:
+    server = await asyncio.to_thread(make_server(environment={"AGENTMEM_MAX_STREAMS": "1"}).start)
+
+    async def by_stream() -> bool:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(f"GET {EVENTS} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        await reader.readuntil(b"id: 0\n")
-        async with stream(client):
-            await eventually(is_full)
-            writer.transport.abort()
-            await eventually(has_room)
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+        return b" 200 OK" in head
+
+    async def by_socket() -> bool:
+        url = f"ws{server.url.removeprefix('http')}{SOCKET}"
+        try:
+            connection = await connect(url, proxy=None)
+        except InvalidStatus:
+            return False
+        connection.transport.abort()
+        await connection.wait_closed()
+        return True
+
+    for _ in range(3):
+        await eventually(by_stream)
+        await eventually(by_socket)
+    assert "exception" not in server.log_text()
 
 
 async def test_one_that_reads_nothing_holds_up_nobody_and_misses_nothing(
