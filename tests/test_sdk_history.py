@@ -213,8 +213,7 @@ async def test_nothing_is_missed_before_the_first_event(make_server: "MakeServer
                         return
 
         following = asyncio.create_task(follow())
-        await connected.wait()
-        await asyncio.sleep(0.3)  # for the message that follows, which says where the feed is
+        await connected.wait()  # the response's head, which says where the feed is
         await asyncio.to_thread(server.stop)
         # While the follower is away: it must hear of it all the same.
         await asyncio.to_thread(server.start)

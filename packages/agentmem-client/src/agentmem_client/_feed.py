@@ -23,6 +23,9 @@ from .models import Action, ErrorAnswer, Event
 SILENCE = 60.0
 """After so many seconds without a byte a connection is lost: the server sends some every 15."""
 
+POSITION = "X-Last-Event-ID"
+"""The header of a response that says after which event it begins."""
+
 _ACTIONS = get_args(Action)
 
 
@@ -32,8 +35,9 @@ class Feed:
     Its user connects with `headers`, tells of the response (`opened`), gives it each message
     (`read`), and asks how long to wait when the connection is lost (`lost`).
 
-    The server's first message has no more than the position from which on it tells: so that a
-    connection that breaks before the first event is taken up where it began.
+    The server says at once from which position on it tells, in a header and in a first message
+    without an event: so that a connection that breaks before the first event is taken up where it
+    began.
     """
 
     def __init__(self, policy: RetryPolicy) -> None:
@@ -58,6 +62,7 @@ class Feed:
         if kind != "text/event-stream":
             host = response.request.url.netloc.decode()
             raise InvalidResponse(f"{host} answers with {kind}, not a feed; is api_url right?")
+        self._move(response.headers.get(POSITION, ""))
 
     def read(self, message: ServerSentEvent) -> Event | None:
         """The event in a message; None where it tells of none.
@@ -76,11 +81,10 @@ class Feed:
         self._messages += 1
         if event is not None or self._messages > 1:  # the first one comes whatever is wrong
             self._failures = None
-        if not (message.id.isascii() and message.id.isdigit()):
+        if not self._move(message.id):
             raise InvalidResponse(
                 "the feed does not tell where it is: a proxy in between, or another server?"
             )
-        self._position = message.id
         return event
 
     def lost(self, error: AgentMemError | None) -> float:
@@ -102,6 +106,13 @@ class Feed:
         if not self._policy.retry(state) or state.retry_object.stop(state):
             raise error
         return state.upcoming_sleep
+
+    def _move(self, position: str) -> bool:
+        """Whether it is a position: the feed is there now."""
+        if not (position.isascii() and position.isdigit()):
+            return False
+        self._position = position
+        return True
 
 
 def _event(message: ServerSentEvent) -> Event:

@@ -136,6 +136,19 @@ async def test_what_happens_before_the_first_event_is_not_missed(
     assert "after" not in route.calls.last.request.url.params
 
 
+async def test_the_position_may_be_in_the_head_alone(
+    client: AsyncAgentMemClient,
+    respx_mock: respx.MockRouter,
+    feed: FeedAnswer,
+    event_json: EventJson,
+) -> None:
+    cut_off = feed(httpx.ReadError("reset"))
+    cut_off.headers["X-Last-Event-ID"] = "40"
+    route = respx_mock.get(url__startswith=URL).mock(side_effect=[cut_off, feed(event_json(41))])
+    assert [event.id for event in await follow(client, 1)] == [41]
+    assert resumed(route) == [None, "40"]
+
+
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 async def test_a_refused_connection_is_tried_again_when_the_server_says(
     client: AsyncAgentMemClient,
