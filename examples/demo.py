@@ -11,12 +11,14 @@ import time
 
 import agent
 import chat_memory
+import history
 import rag
 import sdk
 from _server import running_server
 
 EXAMPLES = {
     "The client by itself (examples/sdk.py)": sdk.main,
+    "What becomes of memories, and who hears of it (examples/history.py)": history.main,
     "A LangChain conversation that outlives its process (examples/chat_memory.py)": (
         chat_memory.main
     ),
