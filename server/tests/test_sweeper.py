@@ -28,6 +28,32 @@ async def test_it_sweeps_again_and_again_until_the_end() -> None:
     assert sweeps == ended
 
 
+async def test_the_log_says_what_is_swept_and_how_much() -> None:
+    outcomes = iter([0, 7, Unavailable("the disk is full")])
+    ended = asyncio.Event()
+
+    async def sweep() -> int:
+        outcome = next(outcomes, None)
+        if outcome is None:
+            ended.set()
+            return 0
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    with capture_logs() as logs:
+        async with sweeping(sweep, 0.001, "old events"):
+            await ended.wait()
+    assert logs == [
+        {"event": "old events deleted", "count": 7, "log_level": "info"},
+        {
+            "event": "old events could not be deleted",
+            "error": "unavailable",
+            "log_level": "warning",
+        },
+    ]
+
+
 async def test_the_end_does_not_wait_for_the_next_sweep() -> None:
     async def sweep() -> int:
         raise AssertionError("not for an hour")
