@@ -1,6 +1,7 @@
 """What has expired is deleted now and then, whatever happens to one sweep."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from agentmem_client.errors import Unavailable
@@ -29,7 +30,7 @@ async def test_it_sweeps_again_and_again_until_the_end() -> None:
 
 
 async def test_the_log_says_what_is_swept_and_how_much() -> None:
-    outcomes = iter([0, 7, Unavailable("the disk is full")])
+    outcomes: Iterator[int | Unavailable] = iter([0, 7, Unavailable("the disk is full")])
     ended = asyncio.Event()
 
     async def sweep() -> int:
@@ -37,7 +38,7 @@ async def test_the_log_says_what_is_swept_and_how_much() -> None:
         if outcome is None:
             ended.set()
             return 0
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, Unavailable):
             raise outcome
         return outcome
 
