@@ -1,6 +1,7 @@
 """A change that is meant for one version of a memory changes no other one."""
 
 import asyncio
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -62,16 +63,41 @@ async def test_a_change_of_another_version_is_refused_and_changes_nothing(
 
 async def test_a_change_whose_answer_was_lost_can_be_sent_again(api: httpx.AsyncClient) -> None:
     await add(api)
-    request: Json = {"json": {"metadata": {"n": 1}}, "headers": {"if-match": '"1"'}}
+    headers = {"if-match": '"1"', "idempotency-key": "change-1"}
+    request: Json = {"json": {"metadata": {"n": 1}, "ttl": 60}, "headers": headers}
     first = await api.patch(f"{API}/m", **request)
     again = await api.patch(f"{API}/m", **request)
     assert (first.status_code, again.status_code) == (200, 200)
     assert again.json() == first.json()
-    check_conflict(
-        await api.patch(f"{API}/m", json={"metadata": {"n": 2}}, headers={"if-match": '"1"'})
-    )
-    deleted = [await api.delete(f"{API}/m", headers={"if-match": '"2"'}) for _ in range(2)]
+    assert again.json()["version"] == 2
+    other = {**headers, "idempotency-key": "change-2"}
+    check_conflict(await api.patch(f"{API}/m", json=request["json"], headers=other))
+    check_conflict(await api.patch(f"{API}/m", json=request["json"], headers={"if-match": '"1"'}))
+    # The change was made; that another one came after it is no conflict of its own.
+    await api.patch(f"{API}/m", json={"metadata": {"n": 2}}, headers={"if-match": '"2"'})
+    later = await api.patch(f"{API}/m", **request)
+    assert (later.status_code, later.json()["metadata"]) == (200, {"n": 2})
+    deleted = [await api.delete(f"{API}/m", headers={"if-match": '"3"'}) for _ in range(2)]
     assert [answer.json() for answer in deleted] == [{"deleted": 1}, {"deleted": 0}]
+
+
+async def test_a_key_of_one_memory_says_nothing_of_another(api: httpx.AsyncClient) -> None:
+    await add(api, "a")
+    await add(api, "b")
+    headers = {"if-match": '"1"', "idempotency-key": "same"}
+    for id in ("a", "b"):
+        answer = await api.patch(f"{API}/{id}", json={"type": id}, headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (200, id)
+
+
+@pytest.mark.parametrize("given", ["", " ", "a b", "x" * 65, "\u00e9"])
+async def test_a_key_that_can_be_none_is_refused(api: httpx.AsyncClient, given: str) -> None:
+    await add(api)
+    headers = {b"if-match": b'"1"', b"idempotency-key": given.encode("latin-1")}
+    headers[b"content-type"] = b"application/json"
+    answer = await api.patch(f"{API}/m", content=b'{"type": "x"}', headers=headers)
+    assert answer.status_code == 422, answer.text
+    assert "Idempotency-Key must have" in answer.json()["error"]["message"]
 
 
 async def test_of_a_memory_that_is_not_there_there_is_no_version(api: httpx.AsyncClient) -> None:
@@ -104,22 +130,25 @@ async def test_versions_go_on_after_a_deletion(api: httpx.AsyncClient) -> None:
 
 
 async def test_many_who_count_at_once_lose_nothing(running_server: "Server") -> None:
-    """Each says who counts: the very same change is taken for one that is sent again."""
+    """Two who make the very same change of the same version are two, not one who tries again."""
     callers, times = 8, 10
     query = {"collection": "counting"}
     conflicts = 0
 
-    async def count(client: httpx.AsyncClient, caller: int) -> None:
+    async def count(client: httpx.AsyncClient) -> None:
         nonlocal conflicts
         for _ in range(times):
             while True:
                 seen = await client.get(f"{API}/counter", params=query)
-                metadata = {"n": seen.json()["metadata"]["n"] + 1, "by": caller}
+                metadata = {"n": seen.json()["metadata"]["n"] + 1}
                 answer = await client.patch(
                     f"{API}/counter",
                     params=query,
                     json={"metadata": metadata},
-                    headers={"if-match": seen.headers["etag"]},
+                    headers={
+                        "if-match": seen.headers["etag"],
+                        "idempotency-key": str(uuid.uuid4()),
+                    },
                 )
                 if answer.status_code == 200:
                     break
@@ -129,8 +158,8 @@ async def test_many_who_count_at_once_lose_nothing(running_server: "Server") -> 
     async with httpx.AsyncClient(base_url=running_server.url, timeout=60) as client:
         await add(client, "counter", metadata={"n": 0}, **query)
         async with asyncio.TaskGroup() as group:
-            for caller in range(callers):
-                group.create_task(count(client, caller))
+            for _ in range(callers):
+                group.create_task(count(client))
         memory = (await client.get(f"{API}/counter", params=query)).json()
     assert conflicts > 0
     assert memory["metadata"]["n"] == callers * times

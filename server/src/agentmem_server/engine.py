@@ -376,8 +376,12 @@ class Engine:
         memory_id: str,
         update: m.MemoryUpdate,
         if_version: int | None = None,
+        idempotency_key: str | None = None,
     ) -> m.Memory:
         """Change the given fields of a memory, and answer it as it is stored.
+
+        A change of ``if_version`` that was made before under the same ``idempotency_key`` is not
+        made again: the memory is answered as it is.
 
         Raises:
             NotFound: when there is none with this id.
@@ -389,7 +393,13 @@ class Engine:
         with self._in_flight:
             for _ in range(_UPDATE_ATTEMPTS):
                 write = await self._preparation.update(
-                    caller, collection_name, memory_id, update, now, if_version
+                    caller,
+                    collection_name,
+                    memory_id,
+                    update,
+                    now,
+                    if_version,
+                    idempotency_key,
                 )
                 after: Record | Literal["stale"] | None = await self._writes.submit(write)
                 if after is None:

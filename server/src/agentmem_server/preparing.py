@@ -73,6 +73,7 @@ class Preparation:
         update: m.MemoryUpdate,
         now: int,
         if_version: int | None,
+        idempotency_key: str | None,
     ) -> Update:
         """An update with the vectors that it calls for, if any.
 
@@ -100,6 +101,7 @@ class Preparation:
             now,
             user_id=caller.user_id,
             if_version=if_version,
+            idempotency_key=idempotency_key,
         )
         given = records.given_vectors(update)
         if given is not None and not after.texts:

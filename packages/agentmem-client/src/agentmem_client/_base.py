@@ -182,8 +182,10 @@ def _invalid(field: str, problem: str) -> InvalidRequest:
     return InvalidRequest(f"{field}: {problem}", details={"errors": errors})
 
 
-def if_match(version: int | None) -> dict[str, str]:
-    """The header that holds a change to one version of a memory; none for None.
+def if_match(version: int | None, *, idempotency_key: str | None = None) -> dict[str, str]:
+    """The headers that hold a change to one version of a memory; none for None.
+
+    With a key, the change is known again when its answer is lost and it is sent once more.
 
     Raises:
         InvalidRequest: when it can't be a version.
@@ -192,7 +194,10 @@ def if_match(version: int | None) -> dict[str, str]:
         return {}
     if type(version) is not int or version < 1:
         raise _invalid("if_version", "must be the version of a memory, a whole number from 1 on")
-    return {"If-Match": f'"{version}"'}
+    headers = {"If-Match": f'"{version}"'}
+    if idempotency_key is not None:
+        headers["Idempotency-Key"] = idempotency_key
+    return headers
 
 
 def _query_string(query: Request) -> str:

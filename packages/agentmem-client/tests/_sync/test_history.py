@@ -67,6 +67,12 @@ def test_a_repeated_change_says_the_same_version(
     )
     assert (client.update("m1", content="new", if_version=3)).version == 4
     assert [call.request.headers["If-Match"] for call in route.calls] == ['"3"'] * 2
+    first, again = (call.request.headers["Idempotency-Key"] for call in route.calls)
+    assert first == again  # of one change; another one has another
+    route.side_effect = None
+    route.return_value = httpx.Response(200, json=memory_json(version=5))
+    client.update("m1", content="new", if_version=4)
+    assert route.calls.last.request.headers["Idempotency-Key"] != first
 
 
 @pytest.mark.parametrize("version", [0, -1, True, "3", 2.0])

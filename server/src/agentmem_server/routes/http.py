@@ -27,6 +27,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 _NAME: TypeAdapter[str] = TypeAdapter(m.Name)
 _VERSION = re.compile(r'(?P<quote>"?)(?P<version>[0-9]{1,18})(?P=quote)')
+_IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_PROBLEMS = 20
 """Of so many fields a refusal tells; a body can have a hundred thousand wrong ones."""
 _MAX_NAME = 100
@@ -90,6 +91,21 @@ def if_version(request: Request) -> int | None:
             f'If-Match must be the version of a memory, such as "3", not {_cut(given)}'
         )
     return int(match["version"])
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The header ``Idempotency-Key``: the same for all tries of one change.
+
+    Raises:
+        InvalidRequest: when it can't be one.
+    """
+    given = request.headers.get("idempotency-key")
+    if given is not None and _IDEMPOTENCY_KEY.fullmatch(given) is None:
+        raise InvalidRequest(
+            "Idempotency-Key must have 1 to 64 letters, digits, dots, dashes or underscores, such "
+            "as a UUID of the change's own"
+        )
+    return given
 
 
 async def read_body(request: Request, model: type[ModelT]) -> ModelT:

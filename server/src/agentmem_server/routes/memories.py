@@ -9,7 +9,17 @@ from starlette.routing import Route
 
 from ..answers import answer, json_answer, versioned
 from ..engine import Engine
-from .http import access, caller, if_version, read_body, read_item, read_query, route, segment
+from .http import (
+    access,
+    caller,
+    idempotency_key,
+    if_version,
+    read_body,
+    read_item,
+    read_query,
+    route,
+    segment,
+)
 
 
 class MemoryRoutes:
@@ -96,6 +106,7 @@ class MemoryRoutes:
                 segment(request, "id"),
                 update,
                 if_version(request),
+                idempotency_key(request),
             )
         )
 

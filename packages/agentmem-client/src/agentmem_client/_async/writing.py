@@ -203,7 +203,8 @@ class AsyncWriting(AsyncConnection):
 
         With ``if_version``, the `Memory.version` that the change was thought out for, it is made
         of that version alone, so that nobody else's change is overwritten unseen. An update that is
-        sent again because its answer was lost finds its own change, and is answered as done.
+        sent again because its answer was lost is known by its ``Idempotency-Key``, and answered as
+        done.
 
         Returns:
             The memory as it is now.
@@ -235,7 +236,7 @@ class AsyncWriting(AsyncConnection):
             {"id": id},
             query=query,
             body=update,
-            headers=if_match(if_version),
+            headers=if_match(if_version, idempotency_key=new_id()),
         )
 
     async def delete(
