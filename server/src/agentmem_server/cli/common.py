@@ -49,8 +49,13 @@ def read_settings(options: argparse.Namespace) -> Settings:
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         raise Refused(
-            *(f"AGENTMEM_{_variable(one['loc'])}: {one['msg']}" for one in problems)
+            *(f"AGENTMEM_{_variable(one['loc'])}: {without_prefix(one['msg'])}" for one in problems)
         ) from None
+
+
+def without_prefix(message: str) -> str:
+    """What pydantic says of a value, where it is what our own check said."""
+    return message.removeprefix("Value error, ")
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

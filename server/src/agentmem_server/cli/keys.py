@@ -15,7 +15,7 @@ from .. import times
 from ..access import DEFAULT_TENANT
 from ..keyring import described, key_id, new_key
 from ..storage import ApiKey, open_keys
-from .common import Refused, add_database, read_settings
+from .common import Refused, add_database, read_settings, without_prefix
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -138,7 +138,7 @@ def _problems(error: ValidationError) -> list[str]:
     for problem in error.errors(include_url=False, include_context=False, include_input=False):
         field = str(problem["loc"][0]) if problem["loc"] else ""
         option = f"--{_OPTIONS.get(field, field).replace('_', '-')}: " if field else ""
-        lines.append(f"{option}{problem['msg'].removeprefix('Value error, ')}")
+        lines.append(f"{option}{without_prefix(problem['msg'])}")
     return lines
 
 

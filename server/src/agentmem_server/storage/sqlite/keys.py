@@ -93,9 +93,9 @@ class SqliteKeys:
         """
         schema.check_sqlite(apsw.sqlite_lib_version())
         path = path.resolve()
-        if not make and not path.exists():
-            raise NotFound(f"there is no database {path}: `agentmem keys create` makes one")
         try:
+            if not make and not path.exists():
+                raise NotFound(f"there is no database {path}: `agentmem keys create` makes one")
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = schema.connect(path)
             try:
@@ -123,7 +123,10 @@ class SqliteKeys:
 
     def listed(self, tenant: str | None) -> list[ApiKey]:
         """The keys of one tenant or of all, by their time of creation."""
-        return listed(self._connection, tenant)
+        try:
+            return listed(self._connection, tenant)
+        except apsw.Error as error:
+            raise Unavailable(f"the database could not be read: {error}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
