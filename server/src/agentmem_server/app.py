@@ -13,6 +13,7 @@ from .middleware.last_resort import LastResort
 from .middleware.raw_path import RawPath
 from .middleware.request_log import RequestLog
 from .routes.catalog import CatalogRoutes
+from .routes.docs import docs_routes
 from .routes.errors import handle_errors
 from .routes.health import HealthRoutes
 from .routes.memories import MemoryRoutes
@@ -52,6 +53,7 @@ async def open_app(
                 *CatalogRoutes(engine.catalog).routes(),
                 *HealthRoutes(store.checks()).routes(),
                 *openapi_routes(),
+                *docs_routes(),
             ],
             middleware=[
                 Middleware(RequestLog),
