@@ -49,6 +49,23 @@ def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
             yield path, method.upper(), operation
 
 
+def resolved(document: Json, node: Json) -> Json:
+    """The part of the document itself, where there is a reference to it."""
+    while "$ref" in node:
+        part: Json = document
+        for name in node["$ref"].removeprefix("#/").split("/"):
+            part = part[name]
+        node = part
+    return node
+
+
+def responses(document: Json) -> Iterator[tuple[Json, int, Json]]:
+    """Every operation, with each status that it may answer and what it answers then."""
+    for _, _, operation in operations(document):
+        for status, response in operation["responses"].items():
+            yield operation, int(status), resolved(document, response)
+
+
 def schemas(node: Any) -> Iterator[Json]:
     """Every schema in a part of the document."""
     if isinstance(node, dict):
@@ -71,6 +88,25 @@ def is_valid(document: Json, schema: Json, value: Any) -> bool:
     return Draft202012Validator({**schema, "components": document["components"]}).is_valid(value)
 
 
+def check_answer(document: Json, operation: Json, answer: httpx.Response) -> None:
+    """The answer's status, type, headers and body are documented."""
+    response = resolved(document, operation["responses"][str(answer.status_code)])
+    media_type = answer.headers["content-type"].partition(";")[0]
+    schema = response["content"][media_type]["schema"]
+    check(document, schema, answer.json() if media_type == "application/json" else answer.text)
+    for name, reference in response["headers"].items():
+        header = resolved(document, reference)
+        if header.get("required"):
+            assert name in answer.headers, (answer.status_code, name)
+        if name in answer.headers:
+            text = answer.headers[name]
+            value = int(text) if header["schema"]["type"] == "integer" else text
+            check(document, header["schema"], value)
+
+
+# --- The document ----------------------------------------------------------------------------
+
+
 async def test_it_is_a_valid_document(document: Json) -> None:
     OpenAPIV31SpecValidator(document).validate()
     assert document["openapi"].startswith("3.1.")
@@ -83,23 +119,57 @@ async def test_it_is_a_valid_document(document: Json) -> None:
 async def test_operation_ids_are_unique_and_those_of_the_endpoints(document: Json) -> None:
     ids = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(ids)) == len(ids)
-    assert sorted(ids) == sorted(row.name for row in e.ENDPOINTS)
-    assert all(operation["summary"] for _, _, operation in operations(document))
+    assert sorted(ids) == sorted([*ROW, "metrics"])
 
 
-async def test_every_route_is_in_it_and_the_other_way_round(
-    document: Json, tmp_path: "Path"
-) -> None:
-    async with open_app(Settings(database_url=f"sqlite:///{tmp_path / 'a.db'}")) as app:
+async def test_people_are_told_what_everything_is(document: Json) -> None:
+    tags = {tag["name"] for tag in document["tags"]}
+    assert tags == {operation["tags"][0] for _, _, operation in operations(document)}
+    for path, method, operation in operations(document):
+        assert operation["summary"], f"{method} {path}"
+        assert operation["description"], f"{method} {path}"
+        for parameter in operation["parameters"]:
+            assert parameter["description"], f"{method} {path}: {parameter['name']}"
+    for name, schema in document["components"]["schemas"].items():
+        assert schema["description"], name
+        for field, inner in schema["properties"].items():
+            assert inner.get("description"), f"{name}.{field}"
+    for group in ("headers", "securitySchemes", "responses"):
+        for name, part in document["components"][group].items():
+            assert part["description"], name
+
+
+async def test_nothing_is_described_that_is_not_there(document: Json) -> None:
+    ids = {operation["operationId"] for _, _, operation in operations(document)}
+    fields = {
+        field
+        for schema in document["components"]["schemas"].values()
+        for field in schema["properties"]
+    }
+    assert {*words.NOTES} | {*words.TAG_OF} <= ids
+    assert {*words.FIELDS} <= fields
+    assert {*examples.BODIES} == {row.name for row in e.ENDPOINTS if row.body}
+    answered = {(row.name, status) for row in e.ENDPOINTS for status in (row.status, *row.also)}
+    assert {*examples.ANSWERS} == answered - {(e.EVENTS.name, 200)}
+
+
+async def test_every_route_is_in_it_and_the_other_way_round(open_app: "OpenApp") -> None:
+    async with open_app() as app:
         routes = {
             (route.path, method)
             for route in app.routes
             if isinstance(route, Route)
             for method in (route.methods or set()) - {"HEAD"}
         }
-        assert len([route for route in app.routes if isinstance(route, Route)]) == len(app.routes)
-    documented = {(path, method) for path, method, _ in operations(document)}
-    assert routes == documented | {("/openapi.json", "GET")}
+        others = [route for route in app.routes if not isinstance(route, Route)]
+    assert [route.path for route in others if isinstance(route, WebSocketRoute)] == [
+        f"{e.EVENTS.path}/ws"
+    ]
+    assert len(others) == 1
+    documented = {(path, method) for path, method, _ in operations(document_of_all())}
+    pages = {(path, method) for path, method in routes if path.startswith("/docs")}
+    assert len(pages) == 4
+    assert routes == documented | {("/openapi.json", "GET")} | pages
 
 
 async def test_every_segment_of_a_path_is_a_parameter(document: Json) -> None:
@@ -111,25 +181,104 @@ async def test_every_segment_of_a_path_is_a_parameter(document: Json) -> None:
 
 
 async def test_every_error_is_documented_in_the_one_shape(document: Json) -> None:
-    known = {cls.status for cls in BY_CODE.values()}
-    by_name = {row.name: row for row in e.ENDPOINTS}
-    for _, _, operation in operations(document):
-        row = by_name[operation["operationId"]]
-        for status, response in operation["responses"].items():
-            assert response["description"]
-            schema = response["content"]["application/json"]["schema"]
-            good = int(status) in (row.status, *row.also)
-            assert good or int(status) in known
-            assert (schema["$ref"] == "#/components/schemas/ErrorAnswer") != good
+    error = {"$ref": "#/components/schemas/ErrorAnswer"}
+    for operation, status, response in responses(document):
+        row = ROW.get(operation["operationId"])
+        assert response["description"]
+        good = (row.status, *row.also) if row else (200,)
+        if status in good:
+            assert all(part["schema"] != error for part in response["content"].values())
+            continue
+        content = response["content"]["application/json"]
+        assert content["schema"] == error
+        examples = {name: one["value"] for name, one in content["examples"].items()}
+        assert {*examples} == {cls.code for cls in BY_CODE.values() if cls.status == status}
+        for code, example in examples.items():
+            check(document, error, example)
+            assert example["error"]["code"] == code
+    codes = document["components"]["schemas"]["ErrorBody"]["properties"]["code"]["enum"]
+    assert codes == sorted(BY_CODE)
 
 
-async def test_every_operation_that_asks_the_database_can_be_told_that_it_is_not_there(
-    document: Json,
-) -> None:
+async def test_an_answer_has_all_of_its_fields(document: Json) -> None:
+    for name in ("Memory", "Event", "Key", "ErrorAnswer", "AddResult"):
+        schema = document["components"]["schemas"][name]
+        assert sorted(schema["required"]) == sorted(schema["properties"])
+
+
+async def test_every_operation_says_who_may_and_what_can_be_refused(document: Json) -> None:
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["apiKey"].items() >= {"in": "header", "name": "X-API-Key"}.items()
     for path, method, operation in operations(document):
-        if path.startswith(e.API):
-            assert "503" in operation["responses"], f"{method} {path}"
-            assert "422" in operation["responses"], f"{method} {path}"
+        row = ROW.get(operation["operationId"])
+        where = f"{method} {path}"
+        statuses = {int(status) for status in operation["responses"]}
+        scopes = row.scopes if row else ("metrics",)
+        assert statuses >= {413, 422, 500, 503}, where
+        assert (429 in statuses) == (row is not e.LIVE), where
+        assert (statuses >= {401, 403}) == bool(scopes), where
+        assert operation["security"] == [{name: []} for name in schemes if scopes], where
+        assert all(f"`{scope}`" in operation["description"] for scope in scopes), where
+        body = row is not None and row.body is not None
+        assert (statuses >= {400, 415}) == body == ("requestBody" in operation), where
+        headers = {one["name"] for one in operation["parameters"] if one["in"] == "header"}
+        if_match = row is not None and row.if_match
+        assert (412 in statuses) == if_match == ("If-Match" in headers), where
+        assert ("Last-Event-ID" in headers) == (row is e.EVENTS), where
+
+
+async def test_every_response_says_its_headers(document: Json) -> None:
+    for operation, status, response in responses(document):
+        row = ROW.get(operation["operationId"])
+        headers = {*response["headers"]}
+        assert "X-Request-ID" in headers
+        versioned = row is not None and row.answer is m.Memory and status == row.status
+        assert ("ETag" in headers) == versioned, operation["operationId"]
+        refused = status == 429 or (status == 503 and (row is None or 503 not in row.also))
+        assert ("Retry-After" in headers) == refused, operation["operationId"]
+        limited = {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"} <= headers
+        assert limited == (row is not e.LIVE or status != 200), operation["operationId"]
+    assert "Allow" in document["components"]["responses"]["MethodNotAllowed"]["headers"]
+
+
+# --- Its examples ----------------------------------------------------------------------------
+
+
+async def test_every_example_is_what_its_schema_says(document: Json) -> None:
+    for operation, status, response in responses(document):
+        if status < 400 or status in getattr(ROW.get(operation["operationId"]), "also", ()):
+            for content in response["content"].values():
+                check(document, content["schema"], content["example"])
+    for _, _, operation in operations(document):
+        for parameter in operation["parameters"]:
+            if "example" in parameter:
+                check(document, parameter["schema"], parameter["example"])
+        if "requestBody" in operation:
+            content = operation["requestBody"]["content"]["application/json"]
+            check(document, content["schema"], content["example"])
+            assert content["example"]
+    for header in document["components"]["headers"].values():
+        check(document, header["schema"], header["example"])
+
+
+async def test_every_example_of_a_request_is_accepted(
+    api: httpx.AsyncClient, document: Json
+) -> None:
+    before = {"id": "of-an-example", "content": "the first version"}
+    assert (await api.post(e.ADD_MEMORY.path, json=before)).status_code == 201
+    for _, _, operation in operations(document):
+        if "requestBody" not in operation:
+            continue
+        row = ROW[operation["operationId"]]
+        body = operation["requestBody"]["content"]["application/json"]["example"]
+        url = row.url(id="of-an-example", name="of-an-example")
+        answer = await api.request(row.method, url, json=body)
+        assert answer.status_code == row.status, (row.name, answer.text)
+        if row is e.ADD_MEMORIES:
+            assert [one["status"] for one in answer.json()["results"]] == ["stored", "stored"]
+
+
+# --- What is asked and answered --------------------------------------------------------------
 
 
 async def requests(api: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
