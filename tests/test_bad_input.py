@@ -1313,7 +1313,7 @@ def exchange(server: "Server", *pieces: bytes, close: bool = False) -> bytes:
 
 
 def request_of(body: bytes, *headers: str, length: int | None = None) -> bytes:
-    lines = ["POST /api/v1/memories HTTP/1.1", "Host: x", "Content-Type: application/json"]
+    lines = ["POST /api/v1/memories HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
     lines += [f"Content-Length: {len(body) if length is None else length}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
@@ -1354,7 +1354,7 @@ async def test_a_chunked_body_above_the_limit(running_server: "Server") -> None:
         ),
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET /health HTTP/1.1\r\nHost x\r\n\r\n",
-        b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"\0" * 100,
     ],
     ids=lambda raw: ascii(raw)[:40],
@@ -1400,7 +1400,7 @@ async def test_a_path_in_bytes_that_were_not_encoded(running_server: "Server") -
         for identity in ("\u00e9", "\u00c3\u00a9", "\ufffd"):
             body = {"id": identity, "content": identity, "collection": "raw", "embedding": [1]}
             assert (await send(client, e.ADD_MEMORY, body)).status_code == 201
-    raw = b"GET /api/v1/memories/\xc3\xa9?collection=raw HTTP/1.1\r\nHost: x\r\n\r\n"
+    raw = b"GET /api/v1/memories/\xc3\xa9?collection=raw HTTP/1.1\r\nHost: localhost\r\n\r\n"
     answer = exchange(running_server, raw, close=True)
     if answer.startswith(b"HTTP/1.1 200 "):
         body = json.loads(answer.partition(b"\r\n\r\n")[2])

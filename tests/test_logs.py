@@ -171,7 +171,7 @@ async def main():
     settings = Settings(database_url="sqlite:///" + sys.argv[1])
     async with open_app(settings, embedder=Broken()) as app:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://agentmem") as api:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as api:
             memory = {{"content": "SecretContent", "id": "SecretId", "user_id": "SecretUser"}}
             answers = [
                 await api.post("/api/v1/memories", json=memory),

@@ -51,4 +51,4 @@ OPERATOR = Access(
     rate_limit=0.0,
     is_operator=True,
 )
-"""Of who runs the server: who has its admin key, and all on its machine while there are no keys."""
+"""Of all who ask while there are no keys, which is to say on the server's own machine."""

@@ -8,18 +8,22 @@ from starlette.middleware import Middleware
 
 from .embedding import Embedder, open_embedder
 from .engine import Engine, Limits
+from .keyring import DEFAULT_RATE, Keyring
+from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
 from .middleware.last_resort import LastResort
+from .middleware.rate_limit import RateLimit
 from .middleware.raw_path import RawPath
 from .middleware.request_log import RequestLog
 from .routes.catalog import CatalogRoutes
 from .routes.docs import docs_routes
 from .routes.errors import handle_errors
 from .routes.health import HealthRoutes
+from .routes.keys import KeyRoutes
 from .routes.memories import MemoryRoutes
 from .routes.openapi import openapi_routes
 from .settings import Settings
-from .storage import open_store
+from .storage import Store, open_store
 from .sweeper import sweeping
 
 
@@ -47,10 +51,12 @@ async def open_app(
         stack.push_async_callback(store.close)
         engine = Engine(store, embedder, _limits(settings))
         stack.push_async_callback(engine.close)
+        keyring = _keyring(store, settings)
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
                 *CatalogRoutes(engine.catalog).routes(),
+                *KeyRoutes(keyring).routes(),
                 *HealthRoutes(store.checks()).routes(),
                 *openapi_routes(),
                 *docs_routes(),
@@ -58,8 +64,10 @@ async def open_app(
             middleware=[
                 Middleware(RequestLog),
                 Middleware(LastResort),
-                Middleware(BodyLimit, limit=settings.max_body),
                 Middleware(RawPath),
+                Middleware(Authentication, keyring=keyring),
+                Middleware(RateLimit, keyring=keyring, open_rate=settings.rate_limit or 0.0),
+                Middleware(BodyLimit, limit=settings.max_body),
             ],
         )
         await stack.enter_async_context(sweeping(engine.sweep, settings.sweep_interval))
@@ -76,6 +84,15 @@ async def _open_embedder(settings: Settings) -> Embedder:
         api_key=None if key is None else key.get_secret_value(),
         model=settings.embedder_model,
         dimension=settings.embedder_dimension,
+    )
+
+
+def _keyring(store: Store, settings: Settings) -> Keyring:
+    key = settings.admin_key
+    return Keyring(
+        store,
+        admin_key=None if key is None else key.get_secret_value(),
+        rate_limit=DEFAULT_RATE if settings.rate_limit is None else settings.rate_limit,
     )
 
 

@@ -9,16 +9,17 @@ from urllib.parse import parse_qsl, unquote
 from agentmem_client import models as m
 from agentmem_client.endpoints import Endpoint
 from agentmem_client.errors import (
+    APIError,
     InvalidRequest,
     MalformedRequest,
     UnsupportedMediaType,
 )
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..access import OPERATOR, Access
+from ..access import Access
 from ..callers import Caller
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -45,12 +46,21 @@ def route(endpoint: Endpoint[Any], handler: Handler) -> Route:
     return Route(endpoint.path, answers, methods=[endpoint.method], name=endpoint.name)
 
 
-def access(_request: Request) -> Access:
-    """What a request may do."""
-    return OPERATOR
+def access(request: HTTPConnection) -> Access:
+    """What a request may do, as `middleware.authentication` found out.
+
+    Raises:
+        Unauthorized: it has no API key, or one that opens nothing.
+        Forbidden: it comes from another machine's page, and there are no keys yet.
+        Unavailable: the keys can't be read.
+    """
+    found: Access | APIError = request.state.access
+    if isinstance(found, APIError):
+        raise found
+    return found
 
 
-def caller(request: Request) -> Caller:
+def caller(request: HTTPConnection) -> Caller:
     """Whose memories a request can see and change."""
     return access(request).caller
 

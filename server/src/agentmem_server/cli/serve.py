@@ -1,0 +1,80 @@
+"""``agentmem serve``: run the server."""
+
+import argparse
+import asyncio
+import functools
+import ipaddress
+import math
+import signal
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+
+from .. import __version__
+from ..app import open_app
+from ..log import configure_logging
+from .common import Refused, add_database, read_settings
+
+if TYPE_CHECKING:
+    from .common import Commands
+
+_log = structlog.get_logger()
+
+
+def add_commands(commands: "Commands") -> None:
+    """Add the command."""
+    serve = commands.add_parser("serve", help="run the server until it is told to stop")
+    serve.add_argument("--host", help="the address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="the port to listen on (default: 8080)")
+    add_database(serve)
+    serve.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = read_settings(options)
+    if not _is_loopback(settings.host):
+        raise Refused(
+            f"without API keys the server listens to this machine only, not to {settings.host}: "
+            "use --host 127.0.0.1, and put a proxy that authenticates in front"
+        )
+    configure_logging(settings.log_level)
+    config = functools.partial(
+        uvicorn.Config,
+        host=settings.host,
+        port=settings.port,
+        lifespan="off",  # the application is open already
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
+    )
+
+    async def run() -> bool:
+        async with open_app(settings) as app:
+            _log.info("opened", version=__version__, database=settings.database_url)
+            server = uvicorn.Server(config(app))
+            # When it has stopped, uvicorn raises again the signal that it stopped for, which
+            # would end the process before the store is closed.
+            for stop in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(stop, _obeyed)
+            await server.serve()
+            return server.started
+
+    with asyncio.Runner(loop_factory=config("").get_loop_factory()) as runner:
+        started = runner.run(run())
+    return 0 if started else 1
+
+
+def _obeyed(_signal: int, _frame: FrameType | None) -> None:
+    """Nothing is left to do."""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
