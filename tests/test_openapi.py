@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from agentmem_client import endpoints as e
+from agentmem_client import models as m
 from agentmem_client.errors import BY_CODE
 from agentmem_server.app import open_app
+from agentmem_server.routes.openapi import examples, words
 from agentmem_server.settings import Settings
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tests.conftest import OpenApi
 
 Json = dict[str, Any]
+ROW = {row.name: row for row in e.ENDPOINTS}
 FULL: Json = {
     "id": "full",
     "content": "the whole of it",
@@ -153,8 +156,10 @@ async def test_nothing_is_described_that_is_not_there(document: Json) -> None:
     assert {*examples.ANSWERS} == answered - {(e.EVENTS.name, 200)}
 
 
-async def test_every_route_is_in_it_and_the_other_way_round(open_app: "OpenApp") -> None:
-    async with open_app() as app:
+async def test_every_route_is_in_it_and_the_other_way_round(
+    document: Json, tmp_path: "Path"
+) -> None:
+    async with open_app(Settings(database_url=f"sqlite:///{tmp_path / 'a.db'}")) as app:
         routes = {
             (route.path, method)
             for route in app.routes
@@ -162,13 +167,14 @@ async def test_every_route_is_in_it_and_the_other_way_round(open_app: "OpenApp")
             for method in (route.methods or set()) - {"HEAD"}
         }
         others = [route for route in app.routes if not isinstance(route, Route)]
-    assert [route.path for route in others if isinstance(route, WebSocketRoute)] == [
-        f"{e.EVENTS.path}/ws"
-    ]
+    sockets = [route.path for route in others if isinstance(route, WebSocketRoute)]
+    assert sockets == [f"{e.EVENTS.path}/ws"]
     assert len(others) == 1
-    documented = {(path, method) for path, method, _ in operations(document_of_all())}
+    described = {one["operationId"]: one["description"] for _, _, one in operations(document)}
+    assert sockets[0] in described[e.EVENTS.name]
     pages = {(path, method) for path, method in routes if path.startswith("/docs")}
     assert len(pages) == 4
+    documented = {(path, method) for path, method, _ in operations(document)}
     assert routes == documented | {("/openapi.json", "GET")} | pages
 
 
@@ -191,9 +197,9 @@ async def test_every_error_is_documented_in_the_one_shape(document: Json) -> Non
             continue
         content = response["content"]["application/json"]
         assert content["schema"] == error
-        examples = {name: one["value"] for name, one in content["examples"].items()}
-        assert {*examples} == {cls.code for cls in BY_CODE.values() if cls.status == status}
-        for code, example in examples.items():
+        shown = {code: one["value"] for code, one in content["examples"].items()}
+        assert {*shown} == {cls.code for cls in BY_CODE.values() if cls.status == status}
+        for code, example in shown.items():
             check(document, error, example)
             assert example["error"]["code"] == code
     codes = document["components"]["schemas"]["ErrorBody"]["properties"]["code"]["enum"]

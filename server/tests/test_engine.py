@@ -30,6 +30,7 @@ from agentmem_server.embedding import EmbedderUnavailable
 from agentmem_server.engine import Engine, Limits
 from agentmem_server.storage import Collection, Outcome, Record, SearchRequest, Update, Write
 from agentmem_server.storage.sqlite import SqliteStore
+from agentmem_server.watch import NOBODY, Watch
 from numpy.typing import NDArray
 
 TENANT = Caller("tenant")
@@ -72,8 +73,8 @@ class FakeEmbedder:
 class WatchedStore(SqliteStore):
     """Counts searches; holds writes before they begin, and searches before they answer."""
 
-    def __init__(self, path: Path, readers: int) -> None:
-        super().__init__(path, readers)
+    def __init__(self, path: Path, readers: int, watch: Watch = NOBODY) -> None:
+        super().__init__(path, readers, watch)
         self.searches = 0
         self.batches: list[int] = []
         self.write_gate = asyncio.Event()

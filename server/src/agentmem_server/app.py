@@ -2,29 +2,45 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from agentmem_client.errors import InvalidRequest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from . import __version__
 from .embedding import Embedder, open_embedder
 from .engine import Engine, Limits
 from .keyring import DEFAULT_RATE, Keyring
+from .llm import LLMCheck
+from .loop_lag import watching_lag
+from .metrics import Metrics
 from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
 from .middleware.last_resort import LastResort
 from .middleware.rate_limit import RateLimit
 from .middleware.raw_path import RawPath
 from .middleware.request_log import RequestLog
+from .middleware.request_metrics import RequestMetrics
+from .middleware.request_spans import RequestSpans
 from .routes.catalog import CatalogRoutes
 from .routes.docs import docs_routes
 from .routes.errors import handle_errors
 from .routes.health import HealthRoutes
 from .routes.keys import KeyRoutes
 from .routes.memories import MemoryRoutes
+from .routes.metrics import MetricsRoutes
 from .routes.openapi import openapi_routes
+from .routes.stats import StatsRoutes
 from .settings import Settings
+from .stats import Stats
 from .storage import Store, open_store
 from .sweeper import sweeping
+from .watch import Watch
+
+if TYPE_CHECKING:  # it needs an extra
+    from .tracing import Tracing
 
 
 @asynccontextmanager
@@ -38,31 +54,46 @@ async def open_app(
         embedder: used instead of the one that the settings name; the caller closes it.
 
     Raises:
-        InvalidRequest: for a database URL of an unknown kind.
+        InvalidRequest: for a database URL of an unknown kind, an LLM's URL or key that can't be
+            one, or where tracing needs an extra that isn't there.
         Unavailable: when the store can't be opened.
         EmbedderMisconfigured: when the embedder's settings can't work.
         EmbedderUnavailable: when the embedder does not answer.
     """
     async with AsyncExitStack() as stack:
+        metrics = Metrics(__version__)
+        tracing = _open_tracing(settings)
+        watch = Watch(metrics.batch, metrics.store)
+        if tracing is not None:
+            stack.push_async_callback(tracing.close)
+            watch = replace(watch, span=tracing.span)
+        llm = _llm_check(settings)
+        if llm is not None:
+            stack.push_async_callback(llm.close)
         if embedder is None:
             embedder = await _open_embedder(settings)
             stack.push_async_callback(embedder.close)
-        store = await open_store(settings.database_url, readers=settings.readers)
+        store = await open_store(settings.database_url, readers=settings.readers, watch=watch)
         stack.push_async_callback(store.close)
-        engine = Engine(store, embedder, _limits(settings))
+        engine = Engine(store, embedder, _limits(settings), watch)
         stack.push_async_callback(engine.close)
         keyring = _keyring(store, settings)
+        metrics.gather(lambda: engine.pending, engine.caches)
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
                 *CatalogRoutes(engine.catalog).routes(),
                 *KeyRoutes(keyring).routes(),
-                *HealthRoutes(store.checks()).routes(),
+                *StatsRoutes(Stats(store, engine.searches)).routes(),
+                *HealthRoutes(store.checks(), {} if llm is None else {"llm": llm.check}).routes(),
+                *MetricsRoutes(metrics).routes(),
                 *openapi_routes(),
                 *docs_routes(),
             ],
             middleware=[
                 Middleware(RequestLog),
+                Middleware(RequestMetrics, metrics=metrics),
+                *([] if tracing is None else [Middleware(RequestSpans, tracing=tracing)]),
                 Middleware(LastResort),
                 Middleware(RawPath),
                 Middleware(Authentication, keyring=keyring),
@@ -71,6 +102,7 @@ async def open_app(
             ],
         )
         await stack.enter_async_context(sweeping(engine.sweep, settings.sweep_interval))
+        await stack.enter_async_context(watching_lag(metrics.lag))
         app.router.redirect_slashes = False
         handle_errors(app)
         yield app
@@ -94,6 +126,27 @@ def _keyring(store: Store, settings: Settings) -> Keyring:
         admin_key=None if key is None else key.get_secret_value(),
         rate_limit=DEFAULT_RATE if settings.rate_limit is None else settings.rate_limit,
     )
+
+
+def _llm_check(settings: Settings) -> LLMCheck | None:
+    if settings.llm_url is None:
+        return None
+    key = settings.llm_key
+    return LLMCheck(settings.llm_url, None if key is None else key.get_secret_value())
+
+
+def _open_tracing(settings: Settings) -> "Tracing | None":
+    if not settings.tracing:
+        return None
+    try:
+        from .tracing import open_tracing
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise InvalidRequest(
+            'AGENTMEM_TRACING needs an extra: pip install "agentmem-server[otel]", or turn it off'
+        ) from None
+    return open_tracing()
 
 
 def _limits(settings: Settings) -> Limits:

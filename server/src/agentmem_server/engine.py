@@ -5,11 +5,12 @@ search: look in the results of equal searches -> embed the query -> let the stor
         and rank them -> answer.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from agentmem_client import models as m
@@ -30,6 +31,7 @@ from .embedding.batched import BatchedEmbedder
 from .in_flight import InFlight
 from .preparing import Preparation, no_memory
 from .search import Plan, plan, rank
+from .search_counts import SearchCounts
 from .storage import (
     STALE,
     Archive,
@@ -49,6 +51,7 @@ from .storage import (
     Sweep,
     Write,
 )
+from .watch import NOBODY, Watch
 
 _log = structlog.get_logger()
 
@@ -94,18 +97,30 @@ class _Found:
 class Engine:
     """Adds, finds, changes and deletes the memories of all tenants in one store.
 
-    `catalog` has what they are kept in: collections, sessions, namespaces.
+    `catalog` has what they are kept in: collections, sessions, namespaces. `searches` counts what
+    was asked.
 
     Every method takes the caller first, and sees nothing beyond what that one sees. All may raise
     the errors of `agentmem_client.errors`; the docstrings name those that are particular.
     """
 
-    def __init__(self, store: Store, embedder: Embedder, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        embedder: Embedder,
+        limits: Limits | None = None,
+        watch: Watch = NOBODY,
+    ) -> None:
         limits = limits or Limits()
+        self.searches = SearchCounts()
         self._store = store
         self._in_flight = InFlight()
         self._writes: Batcher[Write, Outcome] = Batcher(
-            store.write, max_batch=limits.write_batch, max_pending=limits.max_pending
+            store.write,
+            max_batch=limits.write_batch,
+            max_pending=limits.max_pending,
+            name="write",
+            watch=watch,
         )
         self._embedder = BatchedEmbedder(
             embedder,
@@ -113,6 +128,7 @@ class Engine:
             max_pending=limits.max_pending,
             cache_size=limits.embedding_cache_size,
             cache_ttl=limits.embedding_cache_ttl,
+            watch=watch,
         )
         self._results: Cache[_Found] = Cache(
             max_entries=limits.result_cache_size,
@@ -121,6 +137,16 @@ class Engine:
         )
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
+
+    @property
+    def pending(self) -> Mapping[str, int]:
+        """How many items each queue has accepted and not yet answered."""
+        return {"write": self._writes.pending, **self._embedder.pending}
+
+    @property
+    def caches(self) -> Mapping[str, Cache[Any]]:
+        """What is kept so that it needn't be computed again."""
+        return {"result": self._results, "embedding": self._embedder.cache}
 
     async def add(self, caller: Caller, memory: m.MemoryInput) -> m.Memory:
         """Store a memory, or replace the one with its id, and answer it as it is stored."""
@@ -201,11 +227,26 @@ class Engine:
         Raises:
             InvalidRequest: for options that don't go together or with the collection.
         """
+        started = time.perf_counter()
+        is_cached = True
+
+        async def compute() -> _Found:
+            nonlocal is_cached
+            is_cached = False
+            return await self._search(caller, request)
+
         # Before anything is read: what a later write changes must not be kept under its version.
         version = await self._store.version(caller.tenant, request.collection)
         digest = blake2b(request.model_dump_json().encode(), digest_size=16).digest()
         key = (caller, request.collection, version, digest)
-        found = await self._results.get_or_compute(key, partial(self._search, caller, request))
+        found = await self._results.get_or_compute(key, compute)
+        self.searches.add(
+            caller.tenant,
+            caller.user(request.user_id),
+            request.agent_id,
+            time.perf_counter() - started,
+            is_cached=is_cached,
+        )
         return found.body
 
     async def _search(self, caller: Caller, request: m.SearchRequest) -> _Found:

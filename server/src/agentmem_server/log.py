@@ -38,6 +38,9 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its access log would hold paths with ids; ours is in middleware/request_log.py.
     logging.getLogger("uvicorn.access").disabled = True
+    # Theirs would hold the URLs of services that are asked, and a URL may hold a password.
+    for name in ("httpx", "httpcore", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -7,37 +7,44 @@ import structlog
 from agentmem_client.ids import new_id
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..access import Access
+
 _log = structlog.get_logger()
 _GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_QUIET = ("/health",)
-"""What probes ask all day, logged at debug level."""
+_QUIET = ("/health", "/metrics")
+"""What is asked all day by machines, logged at debug level."""
+_STATUSES = {"websocket.accept": 101, "websocket.close": 403}
+"""What is answered to the request for a WebSocket when this message comes first."""
 
 
 class RequestLog:
-    """Gives each request an id (the caller's ``X-Request-ID``, or a new one); logs its answer."""
+    """Gives each request an id (the caller's ``X-Request-ID``, or a new one); logs its answer.
+
+    A line tells which API key it came with, by the key's id, where it came with one that is valid.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and log its answer."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = given.decode() if _GOOD_ID.fullmatch(given) else new_id()
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         started = time.perf_counter()
-        status = 499  # the caller left before there was an answer
+        status: int | None = None
 
         async def marked(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
                 message["headers"] = [
-                    *message["headers"],
+                    *message.get("headers", []),
                     (b"x-request-id", request_id.encode()),
                 ]
+            elif status is None:
+                status = _STATUSES.get(message["type"])
             await send(message)
 
         try:
@@ -46,12 +53,15 @@ class RequestLog:
             # The route's pattern, not the path: ids may tell whose memory it is.
             route = scope.get("route")
             path = getattr(route, "path", None)
+            access = state.get("access")
             log = _log.debug if path and path.startswith(_QUIET) else _log.info
             log(
                 "request",
                 request_id=request_id,
-                method=scope["method"],
+                method=scope.get("method", "WEBSOCKET"),
                 route=path,
-                status=status,
+                key=access.key_id if isinstance(access, Access) else None,
+                # 499: the caller left before there was an answer.
+                status=499 if status is None else status,
                 ms=round((time.perf_counter() - started) * 1_000, 2),
             )

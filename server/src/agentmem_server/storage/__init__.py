@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from agentmem_client.errors import APIError, InvalidRequest
 
+from ..watch import NOBODY, Watch
 from .keys import ApiKey
 from .reads import (
     Candidates,
@@ -172,12 +173,13 @@ class Store(Protocol):
         """Finish what was accepted and let go of the files and connections."""
 
 
-async def open_store(url: str, *, readers: int) -> Store:
+async def open_store(url: str, *, readers: int, watch: Watch = NOBODY) -> Store:
     """Open the store that a URL names, making what isn't there.
 
     Args:
         url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
         readers: how many reads run at once.
+        watch: is told how long each operation takes.
 
     Raises:
         InvalidRequest: for a URL of another kind.
@@ -187,5 +189,5 @@ async def open_store(url: str, *, readers: int) -> Store:
     if scheme == "sqlite" and separator and path not in ("", ":memory:"):
         from .sqlite import SqliteStore
 
-        return await SqliteStore.open(path, readers=readers)
+        return await SqliteStore.open(path, readers=readers, watch=watch)
     raise InvalidRequest(f"no database URL: {url!r}; use sqlite:///path/to/file.db")

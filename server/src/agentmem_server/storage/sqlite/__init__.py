@@ -16,6 +16,7 @@ import apsw
 from agentmem_client.errors import APIError, Unavailable
 from filelock import FileLock, Timeout
 
+from ...watch import NOBODY, Watch
 from .. import (
     EVERYBODY,
     Collection,
@@ -44,7 +45,7 @@ R = TypeVar("R")
 class SqliteStore:
     """A `Store` in a SQLite file."""
 
-    def __init__(self, path: Path, readers: int) -> None:
+    def __init__(self, path: Path, readers: int, watch: Watch = NOBODY) -> None:
         """Open the file; blocks. Use `open` from a coroutine."""
         path = path.resolve()  # one lock for the file, by whatever link it is opened
         self._lock = FileLock(f"{path}.lock", thread_local=False)  # another thread closes
@@ -64,6 +65,7 @@ class SqliteStore:
             self._lock.release()
             raise
         self._readers = readers
+        self._watch = watch
         self._busy_since: float | None = None
         self._state = MemoryState(self._write_connection)
         self._writer = Writer(self._write_connection, self._state)
@@ -71,7 +73,7 @@ class SqliteStore:
         self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix="agentmem-read")
 
     @classmethod
-    async def open(cls, path: str, *, readers: int) -> "SqliteStore":
+    async def open(cls, path: str, *, readers: int, watch: Watch = NOBODY) -> "SqliteStore":
         """Open a file, making it and its folder if they aren't there.
 
         Raises:
@@ -83,7 +85,7 @@ class SqliteStore:
         def open_file() -> SqliteStore:
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                return cls(file, readers)
+                return cls(file, readers, watch)
             except (OSError, apsw.Error) as error:
                 raise Unavailable(f"the database {file} can't be opened: {error}") from error
 
@@ -181,21 +183,37 @@ class SqliteStore:
     async def _on_writer(self, function: Callable[..., R], *args: object) -> R:
         self._busy_since = time.monotonic()
         try:
-            return await self._on(self._write_thread, function, *args)
+            timed = self._timed(function)
+            return await self._on(self._write_thread, timed, *args)
         finally:
             self._busy_since = None
 
     async def _read(
         self, read: Callable[Concatenate[apsw.Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
+        timed = self._timed(read)
+
         def run() -> R:
             connection = self._read_connections.get()
             try:
-                return read(connection, *args, **kwargs)
+                return timed(connection, *args, **kwargs)
             finally:
                 self._read_connections.put(connection)
 
-        return await self._on(self._read_threads, run)
+        with self._watch.span(f"store.{read.__name__}"):
+            return await self._on(self._read_threads, run)
+
+    def _timed(self, function: Callable[P, R]) -> Callable[P, R]:
+        """A function that tells how long it took, under its name."""
+
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            started = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._watch.store(function.__name__, time.perf_counter() - started)
+
+        return timed
 
     @staticmethod
     async def _on(threads: Executor, function: Callable[..., R], *args: object) -> R:
