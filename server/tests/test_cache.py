@@ -118,6 +118,31 @@ async def test_the_least_recently_used_makes_room(cache: Cache[str], source: Sou
     assert source.computed == ["b"]
 
 
+async def test_cleared_it_keeps_nothing(cache: Cache[str], source: Source) -> None:
+    await source.get_many(cache, "ab")
+    cache.clear()
+    assert len(cache) == 0
+    assert await source.get_many(cache, "ab") == ["A", "B"]
+    assert source.computed == ["a", "b", "a", "b"]
+    assert len(cache) == 2
+
+
+async def test_what_was_under_way_when_it_was_cleared_is_answered_and_not_kept(
+    cache: Cache[str], source: Source
+) -> None:
+    source.gate.clear()
+    before = asyncio.create_task(source.get(cache, "a"))
+    await settle()
+    cache.clear()
+    after = asyncio.create_task(source.get(cache, "b"))
+    await settle()
+    source.gate.set()
+    assert (await before, await after) == ("A", "B")
+    source.computed.clear()
+    assert await source.get_many(cache, "ab") == ["A", "B"]
+    assert source.computed == ["a"]
+
+
 async def test_a_cache_of_no_entries_still_computes_once_at_a_time(source: Source) -> None:
     cache: Cache[str] = Cache(max_entries=0, ttl=60.0)
     assert await asyncio.gather(*(source.get(cache, "a") for _ in range(3))) == ["A"] * 3

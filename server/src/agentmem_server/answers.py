@@ -15,6 +15,13 @@ def answer(model: BaseModel, status: int = 200) -> Response:
     return json_answer(model.model_dump_json().encode(), status)
 
 
+def versioned(memory: m.Memory, status: int = 200) -> Response:
+    """A memory as an answer, with its version where ``If-Match`` wants it back."""
+    response = answer(memory, status)
+    response.headers["ETag"] = f'"{memory.version}"'
+    return response
+
+
 def json_answer(body: bytes, status: int = 200) -> Response:
     """Encoded JSON as an answer."""
     return Response(body, status, media_type="application/json")

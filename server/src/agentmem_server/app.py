@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agentmem_client.errors import InvalidRequest
@@ -12,6 +13,7 @@ from starlette.middleware import Middleware
 from . import __version__
 from .embedding import Embedder, open_embedder
 from .engine import Engine, Limits
+from .feed import Feed
 from .keyring import DEFAULT_RATE, Keyring
 from .llm import LLMCheck
 from .loop_lag import watching_lag
@@ -27,7 +29,9 @@ from .middleware.request_spans import RequestSpans
 from .routes.catalog import CatalogRoutes
 from .routes.docs import docs_routes
 from .routes.errors import handle_errors
+from .routes.events import EventRoutes
 from .routes.health import HealthRoutes
+from .routes.history import HistoryRoutes
 from .routes.keys import KeyRoutes
 from .routes.memories import MemoryRoutes
 from .routes.metrics import MetricsRoutes
@@ -77,14 +81,18 @@ async def open_app(
         stack.push_async_callback(store.close)
         engine = Engine(store, embedder, _limits(settings), watch)
         stack.push_async_callback(engine.close)
-        keyring = _keyring(store, settings)
         metrics.gather(lambda: engine.pending, engine.caches)
+        keyring = _keyring(store, settings)
+        feed = Feed(store, max_followers=settings.max_streams, still_opens=keyring.still_opens)
+        stack.callback(feed.close)
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
                 *CatalogRoutes(engine.catalog).routes(),
-                *KeyRoutes(keyring).routes(),
+                *HistoryRoutes(engine.history).routes(),
+                *EventRoutes(feed).routes(),
                 *StatsRoutes(Stats(store, engine.searches)).routes(),
+                *KeyRoutes(keyring).routes(),
                 *HealthRoutes(store.checks(), {} if llm is None else {"llm": llm.check}).routes(),
                 *MetricsRoutes(metrics).routes(),
                 *openapi_routes(),
@@ -102,6 +110,9 @@ async def open_app(
             ],
         )
         await stack.enter_async_context(sweeping(engine.sweep, settings.sweep_interval))
+        forget = partial(engine.history.forget, settings.history_ttl)
+        await stack.enter_async_context(sweeping(forget, settings.sweep_interval, "old events"))
+        app.state.close_streams = feed.close
         await stack.enter_async_context(watching_lag(metrics.lag))
         app.router.redirect_slashes = False
         handle_errors(app)

@@ -28,6 +28,7 @@ from .callers import Caller
 from .catalog import Catalog
 from .embedding import Embedder
 from .embedding.batched import BatchedEmbedder
+from .history import History
 from .in_flight import InFlight
 from .preparing import Preparation, no_memory
 from .search import Plan, plan, rank
@@ -97,8 +98,8 @@ class _Found:
 class Engine:
     """Adds, finds, changes and deletes the memories of all tenants in one store.
 
-    `catalog` has what they are kept in: collections, sessions, namespaces. `searches` counts what
-    was asked.
+    `catalog` has what they are kept in: collections, sessions, namespaces; `history` what became of
+    them; `searches` counts what was asked.
 
     Every method takes the caller first, and sees nothing beyond what that one sees. All may raise
     the errors of `agentmem_client.errors`; the docstrings name those that are particular.
@@ -137,6 +138,7 @@ class Engine:
         )
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
+        self.history = History(store, self._writes, self._forget_copies)
 
     @property
     def pending(self) -> Mapping[str, int]:
@@ -455,6 +457,11 @@ class Engine:
             swept += part
             if not part:
                 return swept
+
+    def _forget_copies(self, tenant: str, user_id: str) -> None:
+        self._results.clear()
+        self._embedder.clear()
+        self.searches.forget(tenant, user_id)
 
     async def close(self) -> None:
         """Refuse new work and finish what was accepted; the store and embedder stay open."""

@@ -38,9 +38,17 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its access log would hold paths with ids; ours is in middleware/request_log.py.
     logging.getLogger("uvicorn.access").disabled = True
+    # So would its lines on each WebSocket, and at debug level what is said in them.
+    uvicorn_log = logging.getLogger("uvicorn.error")
+    uvicorn_log.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
+    uvicorn_log.addFilter(_tells_no_path)
     # Theirs would hold the URLs of services that are asked, and a URL may hold a password.
     for name in ("httpx", "httpcore", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _tells_no_path(record: logging.LogRecord) -> bool:
+    return not (isinstance(record.msg, str) and record.msg.startswith('%s - "WebSocket %s"'))
 
 
 def _describe_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from agentmem_client.errors import InvalidRequest
-from agentmem_client.models import Hit, Memory, MemoryInput, MemoryUpdate
+from agentmem_client.models import Event, Hit, Memory, MemoryInput, MemoryUpdate
 from agentmem_client.vectors import unpack
 
-from . import times
+from . import storage, times
 from .storage import Record
 
 
@@ -91,6 +91,29 @@ def _fields(record: Record, collection: str, dimension: int | None) -> dict[str,
         "embedding": vectors[0] if vectors else None,
         "embeddings": vectors if len(vectors) > 1 else None,
     }
+
+
+def to_event(event: storage.Event) -> Event:
+    """An event as it is answered, without vectors."""
+
+    def state(record: Record | None) -> Memory | None:
+        return None if record is None else to_memory(record, event.collection or "")
+
+    scope = event.scope
+    return Event.model_construct(
+        id=event.id,
+        action=event.action,
+        at=times.to_datetime(event.at),
+        collection=event.collection,
+        memory_id=event.record_id,
+        version=event.version,
+        user_id=scope.user_id,
+        agent_id=scope.agent_id,
+        session_id=scope.session_id,
+        namespace=None if scope.namespace is None else list(scope.namespace),
+        before=state(event.before),
+        after=state(event.after),
+    )
 
 
 def to_seconds(microseconds: int | None) -> float | None:

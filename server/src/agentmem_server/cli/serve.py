@@ -6,6 +6,7 @@ import functools
 import ipaddress
 import math
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -49,12 +50,14 @@ def _serve(options: argparse.Namespace) -> int:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
+        ws_max_size=1_024,  # nothing that a WebSocket's client says is read
+        ws_per_message_deflate=False,
     )
 
     async def run() -> bool:
         async with open_app(settings) as app:
             _log.info("opened", version=__version__, database=settings.database_url)
-            server = uvicorn.Server(config(app))
+            server = _Server(config(app), app.state.close_streams)
             # When it has stopped, uvicorn raises again the signal that it stopped for, which
             # would end the process before the store is closed.
             for stop in (signal.SIGINT, signal.SIGTERM):
@@ -65,6 +68,20 @@ def _serve(options: argparse.Namespace) -> int:
     with asyncio.Runner(loop_factory=config("").get_loop_factory()) as runner:
         started = runner.run(run())
     return 0 if started else 1
+
+
+class _Server(uvicorn.Server):
+    """Ends streams when it is told to stop: it waits for all answers, and theirs have no end."""
+
+    def __init__(self, config: uvicorn.Config, close_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._loop = asyncio.get_running_loop()
+        self._close_streams = close_streams
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, be it at any moment: this is a signal's handler."""
+        super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self._close_streams)
 
 
 def _obeyed(_signal: int, _frame: FrameType | None) -> None:

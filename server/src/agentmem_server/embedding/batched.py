@@ -77,6 +77,10 @@ class BatchedEmbedder:
             keys, lambda missing: queue.submit_many([texts[i] for i in missing])
         )
 
+    def clear(self) -> None:
+        """Let go of the vectors that are kept."""
+        self.cache.clear()
+
     async def close(self) -> None:
         """Refuse new texts and finish those accepted; the embedder itself stays open."""
         await self._single.close()

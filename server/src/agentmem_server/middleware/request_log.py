@@ -13,8 +13,7 @@ _log = structlog.get_logger()
 _GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _QUIET = ("/health", "/metrics")
 """What is asked all day by machines, logged at debug level."""
-_STATUSES = {"websocket.accept": 101, "websocket.close": 403}
-"""What is answered to the request for a WebSocket when this message comes first."""
+_HEADS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
 class RequestLog:
@@ -27,24 +26,27 @@ class RequestLog:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and log its answer."""
+        """Pass a request on, and log its answer; a stream's when it has ended."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         request_id = given.decode() if _GOOD_ID.fullmatch(given) else new_id()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         started = time.perf_counter()
-        status: int | None = None
+        status = 499  # the caller left before there was an answer
 
         async def marked(message: Message) -> None:
             nonlocal status
-            if message["type"] in ("http.response.start", "websocket.http.response.start"):
-                status = message["status"]
+            if message["type"] in _HEADS:
+                status = message.get("status", 101)
                 message["headers"] = [
                     *message.get("headers", []),
                     (b"x-request-id", request_id.encode()),
                 ]
-            elif status is None:
-                status = _STATUSES.get(message["type"])
+            elif message["type"] == "websocket.close" and status == 499:
+                status = 403  # what becomes of a WebSocket that no route is for
             await send(message)
 
         try:
@@ -58,10 +60,9 @@ class RequestLog:
             log(
                 "request",
                 request_id=request_id,
-                method=scope.get("method", "WEBSOCKET"),
+                method=scope.get("method", "GET"),  # a WebSocket begins as one
                 route=path,
                 key=access.key_id if isinstance(access, Access) else None,
-                # 499: the caller left before there was an answer.
-                status=499 if status is None else status,
+                status=status,
                 ms=round((time.perf_counter() - started) * 1_000, 2),
             )

@@ -17,8 +17,10 @@ class RequestMetrics:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and count it."""
         if scope["type"] == "websocket":
-            with self._metrics.websockets.track_inprogress():
-                await self._app(scope, receive, send)
+            await self._websocket(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
             return
         started = time.perf_counter()
         status = 499  # the caller left before there was an answer
@@ -29,12 +31,19 @@ class RequestMetrics:
                 status = message["status"]
             await send(message)
 
-        self._metrics.in_progress.inc()
+        self._metrics.in_progress += 1
         try:
             await self._app(scope, receive, watched)
         finally:
-            self._metrics.in_progress.dec()
+            self._metrics.in_progress -= 1
             # The pattern, not the path: an id in it would make a series of its own, and be told.
             route = getattr(scope.get("route"), "path", None)
             seconds = time.perf_counter() - started
             self._metrics.request(scope["method"], route, status, seconds)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._metrics.websockets += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._metrics.websockets -= 1

@@ -110,7 +110,7 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
         raise _refusal(error) from None
 
 
-def read_query(request: Request, model: type[ModelT]) -> ModelT:
+def read_query(request: HTTPConnection, model: type[ModelT]) -> ModelT:
     """The request's query string as a model.
 
     Raises:
