@@ -5,12 +5,13 @@ write after it is durable, and every read that starts after that answer sees it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from agentmem_client.errors import APIError, InvalidRequest
 
 from ..watch import NOBODY, Watch
-from .keys import ApiKey
+from .keys import ApiKey, KeyFile
 from .reads import (
     Candidates,
     Event,
@@ -63,6 +64,7 @@ __all__ = [
     "EventsRequest",
     "Figures",
     "Forget",
+    "KeyFile",
     "ListRequest",
     "NamespaceRequest",
     "Outcome",
@@ -84,6 +86,7 @@ __all__ = [
     "Sweep",
     "Update",
     "Write",
+    "open_keys",
     "open_store",
 ]
 
@@ -185,9 +188,25 @@ async def open_store(url: str, *, readers: int, watch: Watch = NOBODY) -> Store:
         InvalidRequest: for a URL of another kind.
         Unavailable: where the store can't be opened; the message says why.
     """
+    from .sqlite import SqliteStore
+
+    return await SqliteStore.open(_sqlite_path(url), readers=readers, watch=watch)
+
+
+def open_keys(url: str) -> KeyFile:
+    """Open the API keys of the store that a URL names, whether a server runs on it or not.
+
+    Raises:
+        InvalidRequest: for a URL of another kind than `open_store` takes.
+        Unavailable: where the store can't be opened; the message says why.
+    """
+    from .sqlite.keys import SqliteKeys
+
+    return SqliteKeys(Path(_sqlite_path(url)))
+
+
+def _sqlite_path(url: str) -> str:
     scheme, separator, path = url.partition(":///")
     if scheme == "sqlite" and separator and path not in ("", ":memory:"):
-        from .sqlite import SqliteStore
-
-        return await SqliteStore.open(path, readers=readers, watch=watch)
+        return path
     raise InvalidRequest(f"no database URL: {url!r}; use sqlite:///path/to/file.db")

@@ -14,12 +14,16 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 from agentmem_client.errors import APIError, Unavailable
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from ...watch import NOBODY, Watch
 from .. import (
     EVERYBODY,
+    ApiKey,
     Collection,
+    Event,
+    EventsRequest,
+    Figures,
     ListRequest,
     NamespaceRequest,
     Outcome,
@@ -31,7 +35,7 @@ from .. import (
     Session,
     Write,
 )
-from . import reader, schema
+from . import events, figures, history, keys, reader, schema
 from .memory_state import MemoryState
 from .writer import Writer
 
@@ -48,7 +52,7 @@ class SqliteStore:
     def __init__(self, path: Path, readers: int, watch: Watch = NOBODY) -> None:
         """Open the file; blocks. Use `open` from a coroutine."""
         path = path.resolve()  # one lock for the file, by whatever link it is opened
-        self._lock = FileLock(f"{path}.lock", thread_local=False)  # another thread closes
+        self._lock = schema.server_lock(path)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -68,6 +72,7 @@ class SqliteStore:
         self._watch = watch
         self._busy_since: float | None = None
         self._state = MemoryState(self._write_connection)
+        self._listeners: list[Callable[[], None]] = []
         self._writer = Writer(self._write_connection, self._state)
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="agentmem-write")
         self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix="agentmem-read")
@@ -93,7 +98,13 @@ class SqliteStore:
 
     async def write(self, writes: Sequence[Write]) -> list[Outcome | APIError]:
         """Apply writes in order, durably; a refused one is its own outcome and leaves no trace."""
-        return await self._on_writer(self._writer.write, writes)
+        loop = asyncio.get_running_loop()
+
+        def announce() -> None:
+            for listener in self._listeners:
+                loop.call_soon_threadsafe(listener)
+
+        return await self._on_writer(self._writer.write, writes, announce)
 
     async def collection(self, tenant: str, name: str) -> Collection | None:
         """One collection, if it is there."""
@@ -143,6 +154,44 @@ class SqliteStore:
     ) -> list[tuple[str, ...]]:
         """The namespaces that hold living records, sorted label by label."""
         return await self._read(reader.namespaces, collection, request)
+
+    async def history(
+        self, collection: Collection, id: str, *, user_id: str | None, after: int, limit: int
+    ) -> list[Event]:
+        """Events of one record, and where a user is given of that one's, after an event's id."""
+        return await self._read(events.history, collection, id, user_id, after, limit)
+
+    async def events(self, tenant: str, request: EventsRequest) -> list[Event]:
+        """Events of a tenant, by their ids."""
+        return await self._read(events.events, tenant, request)
+
+    async def last_event(self) -> int:
+        """The id of the last event of all tenants; 0 before the first."""
+        return await self._read(history.last_event)
+
+    async def forgotten(self) -> int:
+        """The id of the last event that is no longer kept; 0 where all are."""
+        return await self._read(history.last_forgotten)
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call this, in the event loop's thread, after each commit that has new events."""
+        self._listeners.append(listener)
+
+    async def figures(self, tenant: str, user_id: str | None, since: int) -> Figures:
+        """What there is of a tenant or of one of its users; days from that of ``since`` on."""
+        return await self._read(figures.figures, tenant, user_id, since)
+
+    async def key(self, id: str) -> ApiKey | None:
+        """One API key, if it is there."""
+        return await self._read(keys.get, id)
+
+    async def keys(self, tenant: str | None) -> list[ApiKey]:
+        """The API keys of one tenant or of all, by their time of creation."""
+        return await self._read(keys.listed, tenant)
+
+    async def has_keys(self) -> bool:
+        """Whether there are API keys, be they revoked or expired."""
+        return await self._read(keys.any_there)
 
     async def version(self, tenant: str, collection: str) -> int:
         """The number of the last commit that wrote to the collection."""

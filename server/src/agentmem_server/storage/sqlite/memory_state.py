@@ -18,12 +18,12 @@ class MemoryState:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         rows = connection.execute(
-            "SELECT cid, tenant, name, embedder, model, dimension, metric, created_at "
+            "SELECT cid, tenant, name, embedder, model, dimension, metric, created_at, default_ttl "
             "FROM collection"
         )
         self._collections = {
-            (tenant, name): Collection(cid, tenant, name, Embedding(*embedding), created_at)
-            for cid, tenant, name, *embedding, created_at in rows
+            (tenant, name): Collection(cid, tenant, name, Embedding(*embedding), created_at, ttl)
+            for cid, tenant, name, *embedding, created_at, ttl in rows
         }
         self._draft = dict(self._collections)
         self._draft_changed = False
@@ -48,8 +48,8 @@ class MemoryState:
         """All collections of all tenants, as the transaction under way has them."""
         return list(self._draft.values())
 
-    def add(self, collection: Collection) -> None:
-        """The transaction under way made a collection."""
+    def put(self, collection: Collection) -> None:
+        """The transaction under way made a collection, or changed one."""
         self._draft[collection.tenant, collection.name] = collection
         self._draft_changed = True
 

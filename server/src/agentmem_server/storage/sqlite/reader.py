@@ -1,7 +1,5 @@
 """Reads: each on one connection, in one transaction, so that it sees one state of the file."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import cast
 
 import apsw
@@ -58,7 +56,7 @@ def page(connection: apsw.Connection, collection: Collection, request: ListReque
     """One page of a listing, found by key, so that writes beside it don't shift it."""
     condition = rows.condition(collection, request.selection, times.now())
     order, direction = _ORDER_COLUMN[request.order_by], request.order
-    with _snapshot(connection):
+    with rows.snapshot(connection):
         total = None
         if request.with_total:
             total = connection.execute(
@@ -132,7 +130,7 @@ def search(
     be newer than the snapshot; where the two disagree about a record, the search is done again.
     """
     for attempt in range(_ATTEMPTS):
-        with _snapshot(connection):
+        with rows.snapshot(connection):
             candidates = _candidates(connection, collection, index, request)
             ids, scores = request.rank(candidates)
             found = _fetch(connection, ids, request.with_vectors)
@@ -232,12 +230,3 @@ def _columns(with_vectors: bool) -> str:
     if with_vectors:
         return f"{rows.COLUMNS}, v.data FROM memory m LEFT JOIN vector v USING (rid)"
     return f"{rows.COLUMNS} FROM memory m"
-
-
-@contextmanager
-def _snapshot(connection: apsw.Connection) -> Iterator[None]:
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")  # nothing was written

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import apsw
 from agentmem_client.errors import Unavailable
+from filelock import FileLock
 
 APPLICATION_ID = 0x41474D4D  # "AGMM": tells our files from other SQLite files
-VERSION = 2
+VERSION = 3
 
 # Until 3.51.3 a WAL reset could lose committed writes (SQLite's release notes of that version).
 _SAFE_SQLITE = (3, 51, 3)
@@ -19,7 +20,71 @@ PRAGMA mmap_size=1073741824;
 PRAGMA temp_store=MEMORY;
 """
 
-_TABLES = """
+_LATER_TABLES = """
+-- What happened to each memory, one after the other. A memory that changes its scope is deleted in
+-- one and added in the other, so that an event has one scope. An `erased` one is of a user alone.
+CREATE TABLE event (
+    eid INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL,
+    cid INTEGER,
+    collection TEXT,
+    id TEXT,
+    version INTEGER,
+    action TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    user_id TEXT,
+    agent_id TEXT,
+    session_id TEXT,
+    namespace TEXT
+) STRICT;
+CREATE INDEX event_by_memory ON event (cid, id);
+CREATE INDEX event_by_tenant ON event (tenant);
+CREATE INDEX event_by_user ON event (tenant, user_id) WHERE user_id IS NOT NULL;
+
+-- What a memory was before an event, its id and scope being the event's, its version one less.
+-- `vectors` are those that the event replaced or deleted; NULL where they stayed: then they are
+-- those of the memory's next image that has some, or of the memory.
+CREATE TABLE image (
+    eid INTEGER PRIMARY KEY,
+    rid INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    type TEXT,
+    importance REAL,
+    event_at INTEGER,
+    expires_at INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    payload TEXT,
+    ttl INTEGER,
+    archived INTEGER NOT NULL,
+    index_texts TEXT,
+    vectors BLOB
+) STRICT;
+CREATE INDEX image_by_expiry ON image (expires_at) WHERE expires_at IS NOT NULL;
+
+-- The last event that is no longer kept: one row.
+CREATE TABLE forgotten (eid INTEGER NOT NULL) STRICT;
+INSERT INTO forgotten VALUES (0);
+
+CREATE TABLE api_key (
+    id TEXT PRIMARY KEY,
+    digest BLOB NOT NULL,
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    user_id TEXT,
+    rate_limit REAL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER
+) STRICT;
+CREATE INDEX api_key_by_tenant ON api_key (tenant);
+"""
+"""What came with version 3."""
+
+_TABLES = (
+    """
 -- AUTOINCREMENT: a key is never used twice, so that what was derived from a deleted row or
 -- collection can't be mistaken for a new one's. A memory belongs to its collection, and that to
 -- one tenant: whoever can't name the tenant's collection has no way to a row.
@@ -32,6 +97,7 @@ CREATE TABLE collection (
     dimension INTEGER NOT NULL,
     metric TEXT NOT NULL,
     created_at INTEGER NOT NULL,
+    default_ttl INTEGER,
     UNIQUE (tenant, name)
 ) STRICT;
 
@@ -55,6 +121,7 @@ CREATE TABLE memory (
     ttl INTEGER,
     archived INTEGER NOT NULL DEFAULT 0,
     index_texts TEXT,
+    version INTEGER NOT NULL DEFAULT 1,
     UNIQUE (cid, id)
 ) STRICT;
 CREATE INDEX memory_by_seq ON memory (cid);
@@ -83,6 +150,8 @@ CREATE TABLE tag (
     PRIMARY KEY (cid, path, kind, value, rid, full)
 ) STRICT, WITHOUT ROWID;
 """
+    + _LATER_TABLES
+)
 
 _MIGRATIONS = {
     1: """
@@ -93,6 +162,11 @@ ALTER TABLE memory ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE memory ADD COLUMN index_texts TEXT;
 CREATE INDEX memory_by_namespace ON memory (cid, namespace) WHERE namespace IS NOT NULL;
 """,
+    2: """
+ALTER TABLE collection ADD COLUMN default_ttl INTEGER;
+ALTER TABLE memory ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+"""
+    + _LATER_TABLES,
 }
 """What makes a file of one version a file of the next."""
 
@@ -108,6 +182,11 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     connection.execute(_PRAGMAS)
     connection.create_scalar_function("agentmem_lower", _lower, 1, deterministic=True)
     return connection
+
+
+def server_lock(path: Path) -> FileLock:
+    """What the one server that has a file open holds; any thread may let go of it."""
+    return FileLock(f"{path}.lock", thread_local=False)
 
 
 def _lower(*arguments: "apsw.SQLiteValue") -> str:
@@ -126,6 +205,12 @@ def check_sqlite(version: str) -> None:
             f"SQLite {version} can lose committed writes when its WAL is reset: "
             "upgrade apsw, which brings its own SQLite, to 3.51.3 or later"
         )
+
+
+def is_current(connection: apsw.Connection) -> bool:
+    """Whether the file is ours and needs nothing done to it."""
+    application, version = connection.pragma("application_id"), connection.pragma("user_version")
+    return (application, version) == (APPLICATION_ID, VERSION)
 
 
 def prepare(connection: apsw.Connection, path: Path) -> None:

@@ -1,0 +1,112 @@
+"""Reads of the history: events, each with what its memory was before and after it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+from pydantic_core import to_json
+
+from ... import times
+from .. import Collection, Event, EventsRequest, Record, Scope, labels
+from ..filter_sql import Sql
+from . import rows
+
+IMAGE_COLUMNS = (
+    "e.id, i.content, i.metadata, e.user_id, e.agent_id, e.session_id, i.type, i.importance, "
+    "i.event_at, i.expires_at, i.created_at, i.updated_at, i.payload, e.namespace, i.ttl, "
+    "i.archived, i.index_texts, i.rid, e.version - 1"
+)
+"""An image as `rows.to_record` reads it."""
+
+_EVENT_COLUMNS = (
+    "e.eid, e.action, e.at, e.collection, e.id, e.version, "
+    "e.user_id, e.agent_id, e.session_id, e.namespace"
+)
+
+
+def history(
+    connection: apsw.Connection,
+    collection: Collection,
+    id: str,
+    user_id: str | None,
+    after: int,
+    limit: int,
+) -> list[Event]:
+    """Events of one memory, by their ids, those after one."""
+    conditions = [Sql("e.cid = ? AND e.id = ? AND e.eid > ?", (collection.key, id, after))]
+    if user_id is not None:
+        conditions.append(Sql("e.user_id = ?", (user_id,)))
+    return _read(connection, conditions, limit)
+
+
+def events(connection: apsw.Connection, tenant: str, request: EventsRequest) -> list[Event]:
+    """Events of a tenant, by their ids.
+
+    An erasure is told to all who follow anything of the user's, whatever part of it.
+    """
+    scope = request.scope
+    conditions = [Sql("e.tenant = ? AND e.eid > ?", (tenant, request.after))]
+    if scope.user_id is not None:
+        conditions.append(Sql("e.user_id = ?", (scope.user_id,)))
+    narrower = [
+        Sql(f"e.{name} = ?", (value,)) for name, value in scope.items() if name != "user_id"
+    ]
+    if scope.namespace is not None:
+        narrower.append(labels.within("e.namespace", scope.namespace))
+    if request.collection is not None:
+        narrower.append(Sql("e.collection = ?", (request.collection,)))
+    if narrower:
+        both = rows.all_of(narrower)
+        conditions.append(Sql(f"(e.action = 'erased' OR {both.text})", both.parameters))
+    return _read(connection, conditions, request.limit)
+
+
+def _read(connection: apsw.Connection, conditions: Sequence[Sql], limit: int) -> list[Event]:
+    condition, now = rows.all_of(conditions), times.now()
+    with rows.snapshot(connection):
+        found: list[Any] = connection.execute(
+            f"SELECT {_EVENT_COLUMNS}, m.rid, m.expires_at, CASE WHEN e.action IN "
+            "('added', 'updated') THEN (SELECT min(n.eid) FROM event n WHERE n.cid = e.cid "
+            "AND n.id = e.id AND n.eid > e.eid) END "
+            "FROM event e LEFT JOIN memory m ON m.cid = e.cid AND m.id = e.id "
+            f"WHERE {condition.text} ORDER BY e.eid LIMIT ?",
+            (*condition.parameters, limit),
+        ).fetchall()
+        images = _images(connection, [eid for row in found for eid in (row[0], row[-1])], now)
+        memories = _memories(connection, [row[-3] for row in found])
+    answer = []
+    for *columns, rid, expires_at, following in found:
+        eid, action, at, collection, id, version, user, agent, session, namespace = columns
+        before, after = images.get(eid), images.get(following)
+        if following is None and action in ("added", "updated"):
+            after = memories.get(rid)
+        if expires_at is not None and expires_at <= now:
+            before = after = None
+        scope = Scope(user, agent, session, labels.decode(namespace) if namespace else None)
+        answer.append(Event(eid, action, at, collection, id, version, scope, before, after))
+    return answer
+
+
+def _images(connection: apsw.Connection, eids: Iterable[int | None], now: int) -> dict[int, Record]:
+    """Images by the ids of their events, those that have expired left out."""
+    return {
+        row[0]: rows.to_record(row[1:])
+        for row in connection.execute(
+            f"SELECT i.eid, {IMAGE_COLUMNS} FROM image i JOIN event e USING (eid) "
+            "WHERE i.eid IN (SELECT value FROM json_each(?)) "
+            "AND (i.expires_at IS NULL OR i.expires_at > ?)",
+            (to_json([eid for eid in eids if eid is not None]).decode(), now),
+        )
+    }
+
+
+def _memories(connection: apsw.Connection, rids: Iterable[int | None]) -> dict[int, Record]:
+    wanted = [rid for rid in set(rids) if rid is not None]
+    return {
+        row[0]: rows.to_record(row[1:])
+        for row in connection.execute(
+            f"SELECT m.rid, {rows.COLUMNS} FROM memory m "
+            "WHERE m.rid IN (SELECT value FROM json_each(?))",
+            (to_json(wanted).decode(),),
+        )
+    }

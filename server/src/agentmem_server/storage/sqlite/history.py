@@ -1,0 +1,193 @@
+"""The history: an event for each change of a memory, and what the memory was before.
+
+All of it is written in the change's own transaction, before the memory's rows change. What a memory
+was after an event is what it was before its next one, or is now; so a new memory costs one small
+row, and a change one copy.
+"""
+
+from typing import cast
+
+import apsw
+from agentmem_client.models import Action
+
+from .. import Collection, Record, labels
+from . import rows
+
+_KEPT = (
+    "rid, content, metadata, type, importance, event_at, expires_at, created_at, updated_at, "
+    "payload, ttl, archived, index_texts"
+)
+"""What an image copies of a memory's row."""
+
+
+def first_version(connection: apsw.Connection, collection: Collection, id: str) -> int:
+    """The version of a new memory: after the last one that its id had, in as far as it is known."""
+    found = connection.execute(
+        "SELECT version FROM event WHERE cid = ? AND id = ? ORDER BY eid DESC LIMIT 1",
+        (collection.key, id),
+    ).fetchone()
+    return 1 if found is None else cast("int", found[0]) + 1
+
+
+def added(connection: apsw.Connection, collection: Collection, record: Record, at: int) -> None:
+    """A memory is new; its version is given."""
+    _event(connection, collection, "added", record, record.version, at)
+
+
+def changed(
+    connection: apsw.Connection, collection: Collection, before: Record, after: Record, at: int
+) -> None:
+    """A memory is about to change; the new state gets its version."""
+    if rows.scope_of(before) == rows.scope_of(after):
+        after.version = before.version + 1
+        eid = _event(connection, collection, "updated", before, after.version, at)
+        _keep(connection, eid, before.seq, after.vectors, stay=after.vectors is None)
+    else:
+        deleted(connection, collection, before, at)
+        after.version = before.version + 2
+        _event(connection, collection, "added", after, after.version, at)
+
+
+def deleted(connection: apsw.Connection, collection: Collection, before: Record, at: int) -> None:
+    """A memory is about to be deleted."""
+    eid = _event(connection, collection, "deleted", before, before.version + 1, at)
+    _keep(connection, eid, before.seq, None, stay=False)
+
+
+def expired(connection: apsw.Connection, collection: Collection, before: Record, at: int) -> None:
+    """A memory that has expired is about to be deleted: nothing of what it was stays."""
+    _event(connection, collection, "expired", before, before.version + 1, at)
+    connection.execute(
+        "DELETE FROM image WHERE eid IN (SELECT eid FROM event WHERE cid = ? AND id = ?)",
+        (collection.key, before.id),
+    )
+
+
+def cleared(connection: apsw.Connection, collection: Collection, at: int) -> None:
+    """All memories of a collection are about to be deleted, those that have expired too."""
+    connection.execute(
+        "DELETE FROM image WHERE eid IN (SELECT e.eid FROM memory m JOIN event e USING (cid, id) "
+        "WHERE m.cid = ? AND m.expires_at <= ?)",
+        (collection.key, at),
+    )
+    last = last_event(connection)
+    for action, condition in (
+        ("deleted", "(expires_at IS NULL OR expires_at > ?)"),
+        ("expired", "expires_at <= ?"),
+    ):
+        which = f"FROM memory m LEFT JOIN vector v USING (rid) WHERE cid = ? AND {condition}"
+        if action == "deleted":
+            connection.execute(
+                f"INSERT INTO image SELECT ? + row_number() OVER (ORDER BY rid), {_KEPT}, "
+                f"coalesce(v.data, x'') {which}",
+                (last, collection.key, at),
+            )
+        connection.execute(
+            "INSERT INTO event SELECT ? + row_number() OVER (ORDER BY rid), ?, cid, ?, id, "
+            f"version + 1, ?, ?, user_id, agent_id, session_id, namespace FROM memory "
+            f"WHERE cid = ? AND {condition}",
+            (last, collection.tenant, collection.name, action, at, collection.key, at),
+        )
+        last += connection.changes()
+
+
+def erased(connection: apsw.Connection, tenant: str, user_id: str, at: int) -> int:
+    """All of a user's memories are gone: so is their history, how many events that was."""
+    user = (tenant, user_id)
+    connection.execute(
+        "DELETE FROM image WHERE eid IN (SELECT eid FROM event WHERE tenant = ? AND user_id = ?)",
+        user,
+    )
+    connection.execute("DELETE FROM event WHERE tenant = ? AND user_id = ?", user)
+    removed = connection.changes()
+    connection.execute(
+        "INSERT INTO event (tenant, action, at, user_id) VALUES (?, 'erased', ?, ?)",
+        (tenant, at, user_id),
+    )
+    return removed
+
+
+def forget(connection: apsw.Connection, before: int, now: int, limit: int) -> int:
+    """Remove events from before a time, and images that have expired; ``limit`` of each."""
+    oldest = connection.execute("SELECT eid, at FROM event ORDER BY eid LIMIT ?", (limit,))
+    last = 0
+    for eid, at in cast("list[tuple[int, int]]", oldest.fetchall()):
+        if at >= before:
+            break
+        last = eid
+    connection.execute("DELETE FROM image WHERE eid <= ?", (last,))
+    connection.execute("DELETE FROM event WHERE eid <= ?", (last,))
+    removed = connection.changes()
+    if removed:
+        connection.execute("UPDATE forgotten SET eid = ?", (last,))
+    return removed + _forget_expired(connection, now, limit)
+
+
+def _forget_expired(connection: apsw.Connection, now: int, limit: int) -> int:
+    gone = connection.execute(
+        "SELECT eid, cid, id, vectors FROM image JOIN event USING (eid) "
+        "WHERE expires_at <= ? ORDER BY eid LIMIT ?",
+        (now, limit),
+    ).fetchall()
+    for eid, cid, id, vectors in gone:
+        connection.execute("DELETE FROM image WHERE eid = ?", (eid,))
+        if vectors is not None:
+            # An earlier state may have had the same vectors, and has them from here.
+            connection.execute(
+                "UPDATE image SET vectors = ? WHERE vectors IS NULL AND eid = "
+                "(SELECT max(eid) FROM event JOIN image USING (eid) "
+                "WHERE cid = ? AND id = ? AND eid < ?)",
+                (vectors, cid, id, eid),
+            )
+    return len(gone)
+
+
+def last_event(connection: apsw.Connection) -> int:
+    """The id of the last event, whether it is kept or not."""
+    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+    return 0 if found is None else cast("int", found[0])
+
+
+def last_forgotten(connection: apsw.Connection) -> int:
+    """The id of the last event that is no longer kept."""
+    return cast("int", connection.execute("SELECT eid FROM forgotten").get)
+
+
+def _event(
+    connection: apsw.Connection,
+    collection: Collection,
+    action: Action,
+    record: Record,
+    version: int,
+    at: int,
+) -> int:
+    connection.execute(
+        "INSERT INTO event (tenant, cid, collection, id, version, action, at, user_id, agent_id, "
+        "session_id, namespace) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            collection.tenant,
+            collection.key,
+            collection.name,
+            record.id,
+            version,
+            action,
+            at,
+            record.user_id,
+            record.agent_id,
+            record.session_id,
+            None if record.namespace is None else labels.encode(record.namespace),
+        ),
+    )
+    return connection.last_insert_rowid()
+
+
+def _keep(
+    connection: apsw.Connection, eid: int, rid: int, vectors: bytes | None, *, stay: bool
+) -> None:
+    """The image of a memory as it is; its vectors unless they stay or the new ones are the same."""
+    connection.execute(
+        f"INSERT INTO image SELECT ?, {_KEPT}, "
+        "CASE WHEN ? THEN NULL ELSE nullif(coalesce(v.data, x''), ?) END "
+        "FROM memory LEFT JOIN vector v USING (rid) WHERE rid = ?",
+        (eid, stay, vectors, rid),
+    )

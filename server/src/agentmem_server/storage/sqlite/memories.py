@@ -1,0 +1,180 @@
+"""Rows of memories, changed in all tables that know of them, and then in memory.
+
+What changes in memory is noted down and applied when the transaction is on disk.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import apsw
+from pydantic_core import to_json
+
+from .. import Collection, Record, labels
+from ..tags import tags
+from . import keyword_index, rows
+from .memory_state import MemoryState
+
+
+class Memories:
+    """The memories of all collections, as the transaction under way has them.
+
+    Attributes:
+        after_commit: what is to be done when it is on disk.
+    """
+
+    def __init__(self, connection: apsw.Connection, state: MemoryState) -> None:
+        self._connection = connection
+        self._state = state
+        self.after_commit: list[Callable[[], None]] = []
+
+    def find(self, collection: Collection, id: str) -> Record | None:
+        """The record with an id, expired or not."""
+        found = self._connection.execute(
+            f"SELECT {rows.COLUMNS} FROM memory m WHERE cid = ? AND id = ?", (collection.key, id)
+        ).fetchone()
+        return None if found is None else rows.to_record(found)
+
+    def insert(self, collection: Collection, record: Record, rid: int | None = None) -> None:
+        """Store a new record, under a row id that it had, or a new one; it gets it as its seq."""
+        self._connection.execute(
+            "INSERT INTO memory (rid, cid, id, content, metadata, user_id, agent_id, session_id, "
+            "type, importance, event_at, expires_at, payload, namespace, ttl, archived, "
+            "index_texts, created_at, updated_at, version) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                rid,
+                collection.key,
+                record.id,
+                *_values(record),
+                record.created_at,
+                record.updated_at,
+                record.version,
+            ),
+        )
+        record.seq = self._connection.last_insert_rowid()
+        self._add_tags(collection, record)
+        self._index(collection, record, moved=True)
+
+    def replace(self, collection: Collection, before: Record, after: Record) -> None:
+        """Change a record that is there, of the same seq."""
+        self._connection.execute(
+            "UPDATE memory SET content = ?, metadata = ?, user_id = ?, agent_id = ?, "
+            "session_id = ?, type = ?, importance = ?, event_at = ?, expires_at = ?, "
+            "payload = ?, namespace = ?, ttl = ?, archived = ?, index_texts = ?, "
+            "updated_at = ?, version = ? WHERE rid = ?",
+            (*_values(after), after.updated_at, after.version, after.seq),
+        )
+        if before.metadata != after.metadata or to_json(before.metadata) != to_json(after.metadata):
+            self._remove_tags(collection, before)
+            self._add_tags(collection, after)
+        moved = (before.user_id, before.session_id) != (after.user_id, after.session_id)
+        left = self._following(collection, before) if moved else None
+        other = before.content != after.content or bool(before.texts) != bool(after.texts)
+        self._index(collection, after, moved=moved or other)
+        if left is not None:
+            self._index_keywords(collection, left)
+
+    def delete(
+        self, collection: Collection, rids: Sequence[int], ended: Callable[[Record], None]
+    ) -> None:
+        """Delete rows that are there; ``ended`` is told of each, before it goes."""
+        followers: set[int | None] = set()
+        for rid in rids:
+            record = rows.read(self._connection, rid)
+            ended(record)
+            followers.add(self._following(collection, record))
+            self._remove_tags(collection, record)
+            keyword_index.remove(self._connection, collection.key, rid)
+            self._connection.execute("DELETE FROM vector WHERE rid = ?", (rid,))
+            self._connection.execute("DELETE FROM memory WHERE rid = ?", (rid,))
+        # Their keyword texts held words of what is gone.
+        for follower in followers - {None, *rids}:
+            assert follower is not None
+            self._index_keywords(collection, follower)
+        self.after_commit.append(lambda: self._state.remove_vectors(collection, rids))
+
+    def clear(self, collection: Collection) -> None:
+        """Empty a collection without looking at each of its rows."""
+        key = (collection.key,)
+        self._connection.execute(
+            "DELETE FROM vector WHERE rid IN (SELECT rid FROM memory WHERE cid = ?)", key
+        )
+        self._connection.execute("DELETE FROM tag WHERE cid = ?", key)
+        self._connection.execute("DELETE FROM memory WHERE cid = ?", key)
+        keyword_index.drop(self._connection, collection.key)
+        keyword_index.create(self._connection, collection.key)
+        self.after_commit.append(lambda: self._state.clear_vectors(collection))
+
+    def expire(self, collection: Collection, expiries: Iterable[tuple[int, int]]) -> None:
+        """Rows were given a new expiry."""
+        for rid, expires_at in expiries:
+            self.after_commit.append(
+                partial(self._state.put_vectors, collection, rid, None, expires_at)
+            )
+
+    def _index(self, collection: Collection, record: Record, *, moved: bool) -> None:
+        """Bring vectors and keywords in line with the row; where it moved, its successor's too."""
+        rid, vectors, expires_at = record.seq, record.vectors, record.expires_at
+        if vectors:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO vector (rid, data) VALUES (?, ?)", (rid, vectors)
+            )
+        elif vectors is not None:
+            self._connection.execute("DELETE FROM vector WHERE rid = ?", (rid,))
+        keyword_index.put(self._connection, collection.key, rid, record)
+        following = self._following(collection, record) if moved else None
+        if following is not None:
+            self._index_keywords(collection, following)
+        self.after_commit.append(
+            lambda: self._state.put_vectors(collection, rid, vectors, expires_at)
+        )
+
+    def _index_keywords(self, collection: Collection, rid: int) -> None:
+        record = rows.read(self._connection, rid)
+        keyword_index.put(self._connection, collection.key, rid, record)
+
+    def _following(self, collection: Collection, record: Record) -> int | None:
+        """The record whose keyword text has this one as its previous turn."""
+        if record.session_id is None:
+            return None
+        return keyword_index.neighbour(
+            self._connection,
+            collection.key,
+            record.seq,
+            record.user_id,
+            record.session_id,
+            before=False,
+        )
+
+    def _add_tags(self, collection: Collection, record: Record) -> None:
+        self._connection.executemany(
+            "INSERT INTO tag (cid, path, kind, value, full, rid) VALUES (?, ?, ?, ?, ?, ?)",
+            [(collection.key, *tag, record.seq) for tag in tags(record.metadata)],
+        )
+
+    def _remove_tags(self, collection: Collection, record: Record) -> None:
+        self._connection.executemany(
+            "DELETE FROM tag WHERE cid = ? AND path = ? AND kind = ? AND value = ? AND full = ? "
+            "AND rid = ?",
+            [(collection.key, *tag, record.seq) for tag in tags(record.metadata)],
+        )
+
+
+def _values(record: Record) -> tuple[Any, ...]:
+    return (
+        record.content,
+        to_json(record.metadata).decode(),
+        record.user_id,
+        record.agent_id,
+        record.session_id,
+        record.type,
+        record.importance,
+        record.event_at,
+        record.expires_at,
+        None if record.payload is None else to_json(record.payload).decode(),
+        None if record.namespace is None else labels.encode(record.namespace),
+        record.ttl,
+        record.archived,
+        None if record.index_texts is None else to_json(record.index_texts).decode(),
+    )

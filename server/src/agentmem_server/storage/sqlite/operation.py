@@ -1,0 +1,357 @@
+"""One write inside its savepoint."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal, cast
+
+import apsw
+from agentmem_client.errors import Conflict, VersionConflict, shown
+from agentmem_client.filters import And, Condition, RecordField
+
+from ... import times
+from .. import (
+    STALE,
+    Archive,
+    Collection,
+    Delete,
+    Deleted,
+    DropCollection,
+    Embedding,
+    Erase,
+    Erased,
+    Put,
+    PutCollection,
+    Record,
+    Refresh,
+    Restore,
+    Scope,
+    Selection,
+    Stored,
+    Sweep,
+    Update,
+)
+from ..filter_sql import Sql
+from . import history, keyword_index, restoring, rows
+from .memories import Memories
+from .memory_state import MemoryState
+
+
+class Operation:
+    """What each write does; all of it can be taken back until the savepoint is released.
+
+    Attributes:
+        touched: collections that it wrote to, as (tenant, name), beside one that the write names.
+    """
+
+    def __init__(self, connection: apsw.Connection, state: MemoryState) -> None:
+        self._connection = connection
+        self._state = state
+        self._memories = Memories(connection, state)
+        self._made: list[Collection] = []
+        self.touched: set[tuple[str, str]] = set()
+
+    @property
+    def after_commit(self) -> list[Callable[[], None]]:
+        """What is to be done when the transaction is on disk."""
+        return self._memories.after_commit
+
+    def undo(self) -> None:
+        """Take back what later writes of the same transaction would have seen."""
+        for collection in self._made:
+            # By hand: FTS5 fails the commit when a table is rolled back with rows in it.
+            keyword_index.drop(self._connection, collection.key)
+            self._state.remove(collection)
+
+    def put(self, write: Put) -> list[Stored]:
+        """Store records, all or none."""
+        collection = self._state.draft(write.tenant, write.collection)
+        if collection is None:
+            now = write.records[0].created_at
+            collection = self._make(write.tenant, write.collection, write.embedding, now)
+        elif any(record.vectors for record in write.records):
+            collection.embedding.check_given(write.embedding)
+        if write.replacing is not None:
+            self.delete(Delete(write.tenant, write.collection, write.replacing))
+        return [self._put_record(collection, record, write.user_id) for record in write.records]
+
+    def _put_record(self, collection: Collection, record: Record, user_id: str | None) -> Stored:
+        now = record.updated_at
+        before = self._memories.find(collection, record.id)
+        if before is not None and rows.is_expired(before, now):
+            self._expire(collection, [before.seq], now)
+            before = None
+        if before is None:
+            record.version = history.first_version(self._connection, collection, record.id)
+            history.added(self._connection, collection, record, now)
+            self._memories.insert(collection, record)
+            return Stored(record, created=True)
+        if user_id is not None and before.user_id != user_id:
+            raise id_in_use()
+        stored = replace(record, seq=before.seq, created_at=before.created_at)
+        self._change(collection, before, stored, now)
+        return Stored(stored, created=False)
+
+    def _change(self, collection: Collection, before: Record, after: Record, at: int) -> None:
+        history.changed(self._connection, collection, before, after, at)
+        self._memories.replace(collection, before, after)
+
+    def _expire(self, collection: Collection, rids: list[int], at: int) -> None:
+        self._memories.delete(
+            collection,
+            rids,
+            lambda gone: history.expired(self._connection, collection, gone, at),
+        )
+
+    def update(self, write: Update) -> Record | Literal["stale"] | None:
+        """Change fields of one record, if it is what the change was prepared for."""
+        collection = self._state.draft(write.tenant, write.collection)
+        if collection is None:
+            return None
+        if write.embedding is not None:
+            collection.embedding.check_given(write.embedding)
+        before = self._memories.find(collection, write.id)
+        if before is None or rows.is_expired(before, write.updated_at):
+            return None
+        if write.user_id is not None and before.user_id != write.user_id:
+            return None
+        if write.if_version is not None and write.if_version != before.version:
+            if restoring.made(self._connection, collection, before, write):
+                return before
+            raise _version_conflict(write.if_version, before.version)
+        after = replace(before, **write.changes, updated_at=write.updated_at, vectors=write.vectors)
+        if write.vectors and not after.texts:
+            return STALE
+        if write.found_by is not None and not write.found_by == before.texts == after.texts:
+            return STALE
+        if write.texts is not None:
+            kept = write.texts if write.vectors is not None else before.dense_texts
+            if not write.texts == kept == after.dense_texts:
+                return STALE
+        self._change(collection, before, after, write.updated_at)
+        return after
+
+    def delete(self, write: Delete) -> Deleted:
+        """Delete the selected records."""
+        collection = self._state.draft(write.tenant, write.collection)
+        if collection is None:
+            return Deleted(0, [] if write.returning else None)
+        now = times.now()
+        condition = rows.condition(collection, write.selection, now)
+        if write.if_version is not None:
+            self._check_version(write.if_version, condition)
+        if write.returning:
+            gone = self._selected(collection, write.selection)
+            self._delete_rows(collection, [record.seq for record in gone], now)
+            return Deleted(len(gone), gone)
+        if write.selection == Selection():
+            live: int = self._connection.execute(
+                f"SELECT count(*) FROM memory m WHERE {condition.text}", condition.parameters
+            ).get
+            history.cleared(self._connection, collection, now)
+            self._memories.clear(collection)
+            return Deleted(live)
+        found = self._connection.execute(
+            f"SELECT rid FROM memory m WHERE {condition.text}", condition.parameters
+        ).fetchall()
+        self._delete_rows(collection, [rid for (rid,) in cast("list[tuple[int]]", found)], now)
+        return Deleted(len(found))
+
+    def _check_version(self, version: int, condition: Sql) -> None:
+        other = self._connection.execute(
+            f"SELECT m.version FROM memory m WHERE {condition.text} AND m.version <> ? LIMIT 1",
+            (*condition.parameters, version),
+        ).fetchone()
+        if other is not None:
+            raise _version_conflict(version, cast("int", other[0]))
+
+    def _delete_rows(self, collection: Collection, rids: list[int], now: int) -> None:
+        self._memories.delete(
+            collection,
+            rids,
+            lambda gone: history.deleted(self._connection, collection, gone, now),
+        )
+
+    def _selected(self, collection: Collection, selection: Selection) -> list[Record]:
+        """The living records that are meant, by seq."""
+        condition = rows.condition(collection, selection, times.now())
+        found = self._connection.execute(
+            f"SELECT {rows.COLUMNS} FROM memory m WHERE {condition.text} ORDER BY m.rid",
+            condition.parameters,
+        )
+        return [rows.to_record(row) for row in found]
+
+    def archive(self, write: Archive) -> list[Record]:
+        """Set the selected records aside, or take them back."""
+        collection = self._state.draft(write.tenant, write.collection)
+        if collection is None:
+            return []
+        other = Condition(RecordField("archived", "boolean"), "$eq", not write.archived)
+        asked = write.selection.filter
+        narrowed = other if asked is None else And((other, asked))
+        found = self._selected(collection, replace(write.selection, filter=narrowed))
+        now = times.now()
+        changed = []
+        for before in found:
+            after = replace(before, archived=write.archived, updated_at=now)
+            history.changed(self._connection, collection, before, after, now)
+            changed.append(after)
+        self._connection.executemany(
+            "UPDATE memory SET archived = ?, updated_at = ?, version = ? WHERE rid = ?",
+            [(write.archived, now, record.version, record.seq) for record in changed],
+        )
+        return changed
+
+    def refresh(self, write: Refresh) -> int:
+        """Start times to live anew."""
+        collection = self._state.draft(write.tenant, write.collection)
+        if collection is None:
+            return 0
+        condition = rows.condition(collection, Selection(ids=write.ids), write.at)
+        found = self._connection.execute(
+            f"UPDATE memory AS m SET expires_at = ? + ttl WHERE {condition.text} "
+            "AND ttl IS NOT NULL RETURNING rid, expires_at",
+            (write.at, *condition.parameters),
+        ).fetchall()
+        self._memories.expire(collection, cast("list[tuple[int, int]]", found))
+        return len(found)
+
+    def restore(self, write: Restore) -> Record:
+        """Take a record back to a version of its history."""
+        collection = self._state.draft(write.tenant, write.collection)
+        if collection is None:
+            raise restoring.no_version(write)
+        current = self._memories.find(collection, write.id)
+        state = restoring.state(self._connection, collection, current, write)
+        if current is None:
+            state.version = history.first_version(self._connection, collection, write.id)
+            state.updated_at = write.at
+            history.added(self._connection, collection, state, write.at)
+            self._memories.insert(collection, state, state.seq)
+            return state
+        if write.user_id is not None and current.user_id != write.user_id:
+            raise id_in_use()
+        state = replace(state, seq=current.seq, created_at=current.created_at)
+        vectors = rows.vectors(self._connection, current.seq)
+        if rows.alike(replace(state, updated_at=current.updated_at), current) and (
+            state.vectors == vectors
+        ):
+            return current
+        state.updated_at = write.at
+        if state.vectors == vectors:
+            state.vectors = None
+        self._change(collection, current, state, write.at)
+        return state
+
+    def erase(self, write: Erase) -> Erased:
+        """Delete all that there is of a user, history included."""
+        records = collections = 0
+        for collection in self._state.drafts():
+            if collection.tenant != write.tenant:
+                continue
+            found = self._connection.execute(
+                "SELECT rid, coalesce(expires_at > ?, TRUE) FROM memory "
+                "WHERE cid = ? AND user_id = ?",
+                (write.at, collection.key, write.user_id),
+            ).fetchall()
+            if not found:
+                continue
+            alive = sum(living for _, living in cast("list[tuple[int, int]]", found))
+            rids = [rid for rid, _ in cast("list[tuple[int, int]]", found)]
+            self._memories.delete(collection, rids, lambda gone: None)
+            self.touched.add((collection.tenant, collection.name))
+            records += alive
+            collections += alive > 0
+        events = history.erased(self._connection, write.tenant, write.user_id, write.at)
+        return Erased(records, events, collections)
+
+    def sweep(self, write: Sweep) -> int:
+        """Delete what has expired."""
+        swept = 0
+        for collection in self._state.drafts():
+            found = self._connection.execute(
+                "SELECT rid FROM memory WHERE cid = ? AND expires_at <= ? LIMIT ?",
+                (collection.key, write.now, write.limit),
+            ).fetchall()
+            rids = [rid for (rid,) in cast("list[tuple[int]]", found)]
+            if rids:
+                self._expire(collection, rids, write.now)
+            swept += len(found)
+        return swept
+
+    def put_collection(self, write: PutCollection) -> Collection:
+        """Make a collection, or find it as asked for and change what may change."""
+        found = self._state.draft(write.tenant, write.name)
+        if found is None:
+            found = self._make(write.tenant, write.name, write.embedding, write.created_at)
+        if found.embedding != write.embedding:
+            raise Conflict(
+                f"the collection {shown(write.name)} exists with other settings: delete it "
+                "first, or use another name",
+                details={
+                    "existing": _described(found.embedding),
+                    "requested": _described(write.embedding),
+                },
+            )
+        changed = replace(found, **write.changes)
+        if changed != found:
+            self._connection.execute(
+                "UPDATE collection SET default_ttl = ? WHERE cid = ?",
+                (changed.default_ttl, changed.key),
+            )
+            self._state.put(changed)
+        return changed
+
+    def _make(self, tenant: str, name: str, embedding: Embedding, now: int) -> Collection:
+        self._connection.execute(
+            "INSERT INTO collection (tenant, name, embedder, model, dimension, metric, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                tenant,
+                name,
+                embedding.embedder,
+                embedding.model,
+                embedding.dimension,
+                embedding.metric,
+                now,
+            ),
+        )
+        cid = self._connection.last_insert_rowid()
+        keyword_index.create(self._connection, cid)
+        collection = Collection(cid, tenant, name, embedding, now)
+        self._state.put(collection)
+        self._made.append(collection)
+        return collection
+
+    def drop_collection(self, write: DropCollection) -> int:
+        """Delete a collection with its memories."""
+        collection = self._state.draft(write.tenant, write.name)
+        if collection is None:
+            return 0
+        deleted = self.delete(Delete(write.tenant, write.name, Selection(Scope()))).count
+        keyword_index.drop(self._connection, collection.key)
+        self._connection.execute("DELETE FROM collection WHERE cid = ?", (collection.key,))
+        self._state.remove(collection)
+        self.after_commit.append(lambda: self._state.drop_vectors(collection))
+        return deleted
+
+
+def id_in_use() -> Conflict:
+    """The refusal to replace what another user has under an id."""
+    return Conflict("the id is in use in this collection: choose another")
+
+
+def _version_conflict(expected: int, actual: int) -> VersionConflict:
+    return VersionConflict(
+        f"the memory is of version {actual} by now, not {expected}: read it again, and repeat the "
+        "change if it still makes sense",
+        details={"expected": expected, "actual": actual},
+    )
+
+
+def _described(embedding: Embedding) -> dict[str, Any]:
+    return {
+        "embedder": embedding.embedder,
+        "model": embedding.model,
+        "dimension": embedding.dimension,
+        "metric": embedding.metric,
+    }
