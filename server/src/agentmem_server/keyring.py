@@ -171,26 +171,10 @@ class Keyring:
             InvalidRequest: it would have expired already.
         """
         self._check_wish(access, wish)
-        now = times.now()
-        expires_at = None if wish.expires_at is None else times.to_microseconds(wish.expires_at)
-        if expires_at is not None and expires_at <= now:
-            raise InvalidRequest("expires_at is over: give a time that is still to come")
-        id = secrets.token_hex(8)
-        text = f"am_{id}_{secrets.token_hex(32)}"
-        key = ApiKey(
-            id=id,
-            digest=_digest(text),
-            tenant=wish.tenant or access.caller.tenant,
-            name=wish.name,
-            scopes=frozenset(wish.scopes),
-            user_id=wish.user_id,
-            rate_limit=wish.rate_limit,
-            created_at=now,
-            expires_at=expires_at,
-        )
+        key, text = new_key(wish, wish.tenant or access.caller.tenant)
         await self._write(PutKey(key))
         self.needs_keys = True
-        _log.info("key created", key=id, by=access.key_id, scopes=sorted(key.scopes))
+        _log.info("key created", key=key.id, by=access.key_id, scopes=sorted(key.scopes))
         return m.CreatedKey(**_fields(key), key=text)
 
     async def keys(self, access: Access, tenant: str | None) -> list[m.Key]:
@@ -202,7 +186,7 @@ class Keyring:
         if not access.is_operator:
             _check_tenant(access, tenant)
             tenant = access.caller.tenant
-        return [m.Key(**_fields(key)) for key in await self._store.keys(tenant)]
+        return [described(key) for key in await self._store.keys(tenant)]
 
     async def revoke(self, access: Access, id: str) -> m.Key:
         """Revoke a key; one that was revoked before stays so.
@@ -217,7 +201,7 @@ class Keyring:
         if key is None:
             raise NotFound("there is no API key of this id: list them to see their ids")
         _log.info("key revoked", key=id, by=access.key_id)
-        return m.Key(**_fields(key))
+        return described(key)
 
     def _check_wish(self, access: Access, wish: m.KeyInput) -> None:
         if access.is_operator:
@@ -254,6 +238,37 @@ class Keyring:
         if isinstance(outcome, APIError):
             raise outcome
         return outcome
+
+
+def new_key(wish: m.KeyInput, tenant: str) -> tuple[ApiKey, str]:
+    """A key as it is stored, and the key itself.
+
+    Raises:
+        InvalidRequest: it would have expired already.
+    """
+    now = times.now()
+    expires_at = None if wish.expires_at is None else times.to_microseconds(wish.expires_at)
+    if expires_at is not None and expires_at <= now:
+        raise InvalidRequest("expires_at is over: give a time that is still to come")
+    id = secrets.token_hex(8)
+    text = f"am_{id}_{secrets.token_hex(32)}"
+    key = ApiKey(
+        id=id,
+        digest=_digest(text),
+        tenant=tenant,
+        name=wish.name,
+        scopes=frozenset(wish.scopes),
+        user_id=wish.user_id,
+        rate_limit=wish.rate_limit,
+        created_at=now,
+        expires_at=expires_at,
+    )
+    return key, text
+
+
+def described(key: ApiKey) -> m.Key:
+    """A key as it is answered."""
+    return m.Key(**_fields(key))
 
 
 def key_id(text: str) -> str:

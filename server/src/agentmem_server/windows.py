@@ -21,8 +21,9 @@ class Windows(Storage, MovingWindowSupport):
     """What the library's moving window needs.
 
     Its own storage for that gives each window to a thread, again and again, to find what is over:
-    ten times the cost of this. Here a window is forgotten when others come after its last event is over, and before that where there
-    would be more than ``max_windows``: then the one that was used the longest time ago.
+    ten times the cost of this. Here a window is forgotten when others come after its last event is
+    over, and before that where there would be more than ``max_windows``: then the one that was used
+    the longest time ago.
 
     Times are those of ``clock``, which never go back, and so are the library's reset times.
     """

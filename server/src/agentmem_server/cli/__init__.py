@@ -8,10 +8,10 @@ from agentmem_client.errors import APIError
 
 from .. import __version__
 from ..embedding import EmbedderMisconfigured, EmbedderUnavailable
-from . import serve
+from . import keys, serve
 from .common import Refused
 
-_COMMANDS = (serve,)
+_COMMANDS = (serve, keys)
 """Each adds its commands, which name in ``run`` the function that does it."""
 
 

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import functools
-import ipaddress
 import math
 import signal
 from collections.abc import Callable
@@ -12,10 +11,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
+from agentmem_client.errors import NotFound
 
 from .. import __version__
+from ..addresses import is_loopback, parse_networks
 from ..app import open_app
 from ..log import configure_logging
+from ..settings import Settings
+from ..storage import open_keys
 from .common import Refused, add_database, read_settings
 
 if TYPE_CHECKING:
@@ -35,12 +38,13 @@ def add_commands(commands: "Commands") -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     settings = read_settings(options)
-    if not _is_loopback(settings.host):
+    if not is_loopback(settings.host) and not _has_keys(settings):
         raise Refused(
             f"without API keys the server listens to this machine only, not to {settings.host}: "
-            "use --host 127.0.0.1, and put a proxy that authenticates in front"
+            "make a key (`agentmem keys create`) or set AGENTMEM_ADMIN_KEY, or use --host 127.0.0.1"
         )
     configure_logging(settings.log_level)
+    proxies = list(parse_networks(settings.trusted_proxies))
     config = functools.partial(
         uvicorn.Config,
         host=settings.host,
@@ -49,6 +53,9 @@ def _serve(options: argparse.Namespace) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Left out, uvicorn believes the machine's own proxies, or those in FORWARDED_ALLOW_IPS.
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
         ws_max_size=1_024,  # nothing that a WebSocket's client says is read
         ws_per_message_deflate=False,
@@ -88,10 +95,11 @@ def _obeyed(_signal: int, _frame: FrameType | None) -> None:
     """Nothing is left to do."""
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
+def _has_keys(settings: Settings) -> bool:
+    if settings.admin_key is not None:
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
+        with open_keys(settings.database_url, make=False) as keys:
+            return bool(keys.listed(None))
+    except NotFound:  # no database yet
         return False

@@ -39,7 +39,7 @@ class RateLimit:
         self._app = app
         self._keyring = keyring
         self._open_rate = open_rate
-        self._windows = windows or Windows()
+        self._windows = Windows() if windows is None else windows
         self._limiter = MovingWindowRateLimiter(self._windows)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
