@@ -1,7 +1,8 @@
 """/openapi.json says what the server does, and the server does what it says."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, get_args
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from agentmem_client.errors import BY_CODE
 from agentmem_server.app import open_app
 from agentmem_server.routes.openapi import examples, words
 from agentmem_server.settings import Settings
+from httpx_sse import aconnect_sse
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -19,10 +21,13 @@ from starlette.routing import Route, WebSocketRoute
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import OpenApi
+    from tests.conftest import OpenApi, Server
 
+Send = Callable[..., Awaitable[None]]
 Json = dict[str, Any]
 ROW = {row.name: row for row in e.ENDPOINTS}
+ADMIN_KEY = "an-operator-for-tests-of-many-characters"
+IN_FED = {"collection": "fed"}
 FULL: Json = {
     "id": "full",
     "content": "the whole of it",
@@ -346,6 +351,9 @@ async def requests(api: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
     await send(e.GET_COLLECTION, segment="none")
     await send(e.DELETE_MEMORY)
     await send(e.DELETE_MEMORY, query={"nope": "1"})
+    for days in (1, None):
+        wish = {"embedder": "client", "dimension": 2, "metric": "dot", "default_ttl": days}
+        await send(e.PUT_COLLECTION, wish, segment="vectors")
     await send(e.DELETE_MEMORIES, {"filters": {"a": 1}, "ids": ["full"], "user_id": "u"})
     await send(e.DELETE_MEMORIES, {})
     await send(e.DELETE_MEMORIES, {"ids": ["full"], "include_memories": True})
@@ -373,25 +381,125 @@ async def requests(api: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
     await send(e.LIST_NAMESPACES)
     await send(e.LIST_NAMESPACES, query={"prefix": '["*"]', "suffix": '["b"]', "max_depth": "1"})
     await send(e.LIST_NAMESPACES, query={"prefix": "[]"})
+    await requests_of_history(send)
+    await requests_of_keys(send)
     await send(e.DELETE_COLLECTION, segment="vectors")
     for row in (e.HEALTH, e.LIVE, e.READY):
         await send(row)
+    for row in e.ENDPOINTS:
+        await send(row, query={"unknown": "1"})
+    sent.append(("metrics", await api.get("/metrics")))
+    sent.append(("metrics", await api.get("/metrics", params={"name": "x"})))
     return sent
+
+
+async def requests_of_history(send: "Send") -> None:
+    await send(e.ADD_MEMORY, {"id": "past", "content": "a", "user_id": "gone"})
+    await send(e.UPDATE_MEMORY, {"content": "b"}, segment="past", headers={"If-Match": '"1"'})
+    await send(e.UPDATE_MEMORY, {"content": "c"}, segment="past", headers={"If-Match": '"1"'})
+    await send(e.UPDATE_MEMORY, {"content": "c"}, segment="past", headers={"If-Match": "*"})
+    await send(e.DELETE_MEMORY, segment="past", headers={"If-Match": '"1"'})
+    await send(e.DELETE_MEMORY, segment="past", headers={"If-Match": '"2"'})
+    await send(e.MEMORY_HISTORY, segment="past")
+    await send(e.MEMORY_HISTORY, segment="past", query={"limit": "1", "after": "1"})
+    await send(e.MEMORY_HISTORY, segment="past", query={"limit": "0"})
+    await send(e.MEMORY_HISTORY, segment="none")
+    await send(e.RESTORE_MEMORY, {"version": 1}, segment="past")
+    await send(e.RESTORE_MEMORY, {"version": 3}, segment="past")
+    await send(e.RESTORE_MEMORY, {"version": 1}, segment="none")
+    await send(e.RESTORE_MEMORY, {"version": 0}, segment="past")
+    await send(e.ERASE_USER, segment="gone")
+    await send(e.ERASE_USER, segment="gone", query={"collection": "default"})
+    await send(e.STATS)
+    await send(e.STATS, query={"days": "1"})
+    await send(e.STATS, query={"days": "0"})
+    await send(e.EVENTS, query={"after": "-1"})
+    await send(e.EVENTS, headers={"Last-Event-ID": "x"})
+
+
+async def requests_of_keys(send: "Send") -> None:
+    """Without a valid key, or requests would need one from then on."""
+    await send(e.CREATE_KEY, {"name": "n", "scopes": []})
+    await send(e.CREATE_KEY, {"name": "n", "user_id": "u", "scopes": ["admin"]})
+    await send(e.LIST_KEYS)
+    await send(e.LIST_KEYS, query={"tenant": "t"})
+    await send(e.REVOKE_KEY, segment="none")
 
 
 async def test_answers_are_what_is_documented(open_api: "OpenApi") -> None:
     async with open_api(max_body=5_000) as api:
         document = (await api.get("/openapi.json")).json()
         documented = {one["operationId"]: one for _, _, one in operations(document)}
-        seen: set[str] = set()
+        seen: set[tuple[str, bool]] = set()
         for name, answer in await requests(api):
-            response = documented[name]["responses"][str(answer.status_code)]
-            schema = response["content"]["application/json"]["schema"]
-            check(document, schema, answer.json())
-            seen |= {name} if answer.is_success else set()
-            error = documented[name]["responses"]["500"]["content"]["application/json"]["schema"]
-            assert is_valid(document, error, answer.json()) != answer.is_success
-        assert seen == documented.keys()
+            check_answer(document, documented[name], answer)
+            seen.add((name, answer.is_success))
+        # What follows the feed and makes keys is answered well in tests of its own.
+        elsewhere = {(e.EVENTS.name, True), (e.CREATE_KEY.name, True), (e.REVOKE_KEY.name, True)}
+        everything = {(name, good) for name in documented for good in (True, False)}
+        assert everything - seen == elsewhere
+
+
+async def test_answers_to_keys_are_what_is_documented(open_api: "OpenApi") -> None:
+    async with open_api(admin_key=ADMIN_KEY, rate_limit=3) as api:
+        document = (await api.get("/openapi.json")).json()
+        documented = {one["operationId"]: one for _, _, one in operations(document)}
+
+        async def ask(
+            row: e.Endpoint[Any], key: str, body: Json | None = None, segment: str = "x"
+        ) -> httpx.Response:
+            headers = {"X-API-Key": key} if key else {}
+            url = row.url(id=segment, name=segment)
+            answer = await api.request(row.method, url, json=body, headers=headers)
+            check_answer(document, documented[row.name], answer)
+            return answer
+
+        made = await ask(e.CREATE_KEY, ADMIN_KEY, {"name": "n", "rate_limit": 1, "tenant": "t"})
+        assert made.status_code == 201
+        key = made.json()["key"]
+        assert (await ask(e.LIST_KEYS, key)).status_code == 403
+        assert (await ask(e.LIST_COLLECTIONS, key)).status_code == 429
+        assert (await ask(e.LIST_COLLECTIONS, key + "0")).status_code == 401
+        assert (await ask(e.LIST_COLLECTIONS, "")).status_code == 401
+        assert (await ask(e.REVOKE_KEY, ADMIN_KEY, segment=made.json()["id"])).status_code == 200
+        assert (await ask(e.LIST_KEYS, ADMIN_KEY)).status_code == 200
+        while (answer := await ask(e.READY, "")).status_code == 200:
+            assert "ratelimit-remaining" in answer.headers
+        assert answer.status_code == 429
+        assert (await ask(e.LIVE, "")).status_code == 200
+
+
+async def test_the_feed_is_what_is_documented(running_server: "Server", document: Json) -> None:
+    operation = document["paths"][e.EVENTS.path]["get"]
+    content = operation["responses"]["200"]["content"]["text/event-stream"]
+    messages: list[Json] = []
+    async with httpx.AsyncClient(base_url=running_server.url) as api:
+        stored = {"id": "fed", "content": "a", "collection": "fed", "embedding": [1.0]}
+        await api.post(e.ADD_MEMORY.path, json=stored)
+        await api.patch(e.UPDATE_MEMORY.url(id="fed"), json={"type": "t"}, params=IN_FED)
+        await api.delete(e.DELETE_MEMORY.url(id="fed"), params=IN_FED)
+        query = {**IN_FED, "after": "0"}
+        async with aconnect_sse(api, "GET", e.EVENTS.path, params=query) as source:
+            head = source.response
+            assert head.status_code == 200
+            assert head.headers["content-type"].partition(";")[0] == "text/event-stream"
+            assert {"x-request-id"} <= {*head.headers}
+            async for message in source.aiter_sse():
+                if message.data:
+                    sent = {"event": message.event, "id": message.id, "data": message.data}
+                    messages.append(sent)
+                if len(messages) == 3:
+                    break
+    assert [message["event"] for message in messages] == ["added", "updated", "deleted"]
+    event = {"$ref": "#/components/schemas/Event"}
+    for message in [*messages, content["example"]]:
+        check(document, content["schema"], message)
+        check(document, event, json.loads(message["data"]))
+    schema = resolved(document, content["schema"])
+    assert not is_valid(document, schema, {**messages[0], "event": "nope"})
+    of_events = schema["oneOf"][0]["properties"]
+    assert of_events["data"]["contentSchema"] == event
+    assert {*of_events["event"]["enum"]} == {*get_args(m.Action)}
 
 
 async def test_what_is_documented_to_be_taken_is_taken_and_the_rest_is_not(
@@ -415,6 +523,8 @@ async def test_what_is_documented_to_be_taken_is_taken_and_the_rest_is_not(
         (e.UPDATE_MEMORY, {"payload": {"a": 1}, "ttl": 60, "index_texts": ["a"]}),
         (e.UPDATE_MEMORY, {"type": None, "metadata": {}}),
         (e.PUT_COLLECTION, {"embedder": "server", "dimension": None, "metric": "cosine"}),
+        (e.PUT_COLLECTION, {"embedder": "server", "default_ttl": 3600.5}),
+        (e.RESTORE_MEMORY, {"version": 1}),
     ]
     await api.post(e.ADD_MEMORY.path, json=FULL)
     for row, body in bodies:
@@ -446,19 +556,23 @@ async def test_the_documented_parameters_are_those_that_are_taken(
 ) -> None:
     values = {"limit": "3", "offset": "1", "filters": '{"a": 1}', "order": "asc"}
     values |= {"order_by": "seq", "include_embeddings": "true", "include_total": "true"}
-    values |= {"refresh_ttl": "true", "max_depth": "2"}
+    values |= {"refresh_ttl": "true", "max_depth": "2", "days": "7", "after": "0"}
     values |= dict.fromkeys(("namespace", "prefix", "suffix"), '["n", "*"]')
     await api.post(e.ADD_MEMORY.path, json={"content": "a", "id": "x", "collection": "c"})
     for path, method, operation in operations(document):
         parameters = [one for one in operation["parameters"] if one["in"] == "query"]
+        names = {parameter["name"] for parameter in parameters}
         url = path.replace("{id}", "x")
         for parameter in parameters:
             assert not parameter.get("required")
             name = parameter["name"]
             if name == "cursor":
                 continue  # only a page before gives one out
-            query = {name: values.get(name, "c"), "collection": "c"}
-            body = {"type": "t"} if method == "PATCH" else None
+            if path == e.EVENTS.path:
+                continue  # its answer never ends
+            query = {"collection": "c"} if "collection" in names else {}
+            query[name] = values.get(name, "c")
+            body = {"PATCH": {"type": "t"}, "POST": {"version": 1}}.get(method)
             if method == "DELETE":
                 await api.post(
                     e.ADD_MEMORY.path, json={"content": "a", "id": "x", "collection": "c"}

@@ -8,7 +8,7 @@ from agentmem_client import models as m
 
 _ID = "0199b3c1-7a52-7d14-9a43-6f1f6a4b2c10"
 REQUEST_ID = "0199b3c1-8c01-7be2-b7a1-2f0c55e0d9aa"
-_KEY_ID = "k7Qm2xVd"
+_KEY_ID = "5f0c2e7d9a41b836"
 _THEN = datetime(2026, 3, 14, 9, 26, 53, 589_000, tzinfo=UTC)
 _LATER = _THEN + timedelta(hours=2)
 
@@ -116,7 +116,9 @@ _ANSWERS: Mapping[tuple[str, int], m.Answer] = {
             ),
         ]
     ),
-    ("list_memories", 200): m.PageAnswer(memories=[_memory], total=17, next_cursor="WyIxZ…"),
+    ("list_memories", 200): m.PageAnswer(
+        memories=[_memory], total=17, next_cursor="WyIxZjQ0IiwxNywxN10="
+    ),
     ("search_memories", 200): m.SearchAnswer(hits=[m.Hit(**_memory.model_dump(), score=0.93)]),
     ("get_memories", 200): m.MemoriesAnswer(memories=[_memory]),
     ("delete_memories", 200): m.DeletedMemories(deleted=1, memories=[_memory]),
@@ -153,7 +155,7 @@ _ANSWERS: Mapping[tuple[str, int], m.Answer] = {
         update={"embedder": "client", "model": None, "memories": 0}
     ),
     ("delete_collection", 200): m.DeletedAnswer(deleted=17),
-    ("create_key", 201): m.CreatedKey(**_key, key="am_…"),
+    ("create_key", 201): m.CreatedKey(**_key, key=f"am_{_KEY_ID}_{'0123456789abcdef' * 4}"),
     ("list_keys", 200): m.KeysAnswer(keys=[m.Key(**_key)]),
     ("revoke_key", 200): m.Key(**_key, revoked_at=_LATER),
     ("health", 200): m.Health(
@@ -174,71 +176,100 @@ ANSWERS: Mapping[tuple[str, int], Any] = {
 }
 """An answer of each operation and status that is no error."""
 
-STREAM = f"id: 1042\nevent: updated\ndata: {_updated.model_dump_json()}\n\n"
+MESSAGE = {"id": "1042", "event": "updated", "data": _updated.model_dump_json()}
 """A message of the feed."""
 
 METRICS = """\
-# HELP agentmem_requests_total Requests answered.
-# TYPE agentmem_requests_total counter
-agentmem_requests_total{method="POST",route="/api/v1/memories/search",status="200"} 240.0
+# HELP agentmem_websockets_open WebSockets that are open.
+# TYPE agentmem_websockets_open gauge
+agentmem_websockets_open 2.0
 """
 
-_NO_DETAILS: dict[str, Any] = {}
+_NONE: dict[str, Any] = {}
+_TOO_LARGE = "Input should be less than or equal to 1000"
 ERRORS: Mapping[int, Mapping[str, tuple[str, dict[str, Any]]]] = {
     400: {
         "malformed_request": (
             "the body is not JSON: EOF while parsing an object at line 1 column 1",
-            _NO_DETAILS,
+            _NONE,
         )
     },
-    401: {"unauthorized": ("send an API key as X-API-Key", _NO_DETAILS)},
-    403: {"forbidden": ("this API key lacks the scope 'write': use one that has it", _NO_DETAILS)},
-    404: {"not_found": ("there is no memory 'x' in the collection 'default'", _NO_DETAILS)},
-    405: {"method_not_allowed": ("'PUT' is not a method of '/api/v1/memories'", _NO_DETAILS)},
-    409: {"conflict": ("the collection exists with other settings", _NO_DETAILS)},
-    412: {"version_conflict": ("the memory has version 4 by now, not 3", _NO_DETAILS)},
+    401: {
+        "unauthorized": (
+            "this needs an API key: send it as X-API-Key (`agentmem keys create` makes one)",
+            _NONE,
+        )
+    },
+    403: {"forbidden": ("this API key lacks the scope 'write': use one that has it", _NONE)},
+    404: {"not_found": ("there is no memory 'x' in the collection 'default'", _NONE)},
+    405: {"method_not_allowed": ("'PUT' is not a method of '/api/v1/memories'", _NONE)},
+    409: {
+        "conflict": (
+            "the collection 'default' exists with other settings: delete it first, or use another "
+            "name",
+            _NONE,
+        )
+    },
+    412: {
+        "version_conflict": (
+            "the memory is of version 4 by now, not 3: read it again, and repeat the change if it "
+            "still makes sense",
+            {"expected": 3, "actual": 4},
+        )
+    },
     413: {
         "payload_too_large": (
             "the body is larger than 33554432 bytes: send less at once, or raise AGENTMEM_MAX_BODY",
-            _NO_DETAILS,
+            _NONE,
         )
     },
     415: {
         "unsupported_media_type": (
             "send the body as JSON, with Content-Type: application/json",
-            _NO_DETAILS,
+            _NONE,
         )
     },
     422: {
         "invalid_request": (
-            "limit: Input should be less than or equal to 1000",
-            {
-                "errors": [
-                    {"field": "limit", "message": "Input should be less than or equal to 1000"}
-                ]
-            },
+            f"limit: {_TOO_LARGE}",
+            {"errors": [{"field": "limit", "message": _TOO_LARGE}]},
         ),
-        "invalid_filter": ("unknown operator '$regex': use $eq, $ne, $gt, …", _NO_DETAILS),
-        "invalid_cursor": ("the cursor is of another listing: keep its parameters", _NO_DETAILS),
+        "invalid_filter": (
+            "$or needs a list with at least one filter in it",
+            _NONE,
+        ),
+        "invalid_cursor": (
+            "the cursor belongs to another listing: keep collection, scope, filters and order as "
+            "they were on the first page",
+            _NONE,
+        ),
         "dimension_mismatch": (
-            "the collection 'default' has vectors of 384 numbers, not 3",
+            "this collection's vectors have 384 numbers, not 3",
             {"expected": 384, "given": 3},
         ),
         "embedder_mismatch": (
-            "the collection 'default' is embedded by the server: give no embedding",
-            _NO_DETAILS,
+            "this collection's vectors come from the caller: give an embedding",
+            _NONE,
         ),
     },
-    429: {"rate_limited": ("too many requests: wait a second", _NO_DETAILS)},
+    429: {
+        "rate_limited": (
+            "more than 100 requests in 1 s: wait for Retry-After seconds",
+            {"limit": 100, "window_seconds": 1},
+        )
+    },
     500: {
         "internal_error": (
             "the server failed; its log has the cause under the request id",
-            _NO_DETAILS,
+            _NONE,
         )
     },
     503: {
-        "unavailable": ("the database does not answer", _NO_DETAILS),
-        "overloaded": ("too much is waiting: try again in a second", _NO_DETAILS),
+        "unavailable": ("the database could not be read: disk I/O error", _NONE),
+        "overloaded": (
+            "10000 items are pending of at most 10000: there is no room for 1 more",
+            _NONE,
+        ),
     },
 }
 """An error of each code, by its status: the message and the details."""

@@ -1,7 +1,7 @@
 """The operations of the OpenAPI document, and the schemas that they refer to."""
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 from agentmem_client import models as m
 from agentmem_client.endpoints import ENDPOINTS, LIVE, Endpoint
@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
 from .components import SECURITY, error_reference, headers
-from .examples import ANSWERS, BODIES, METRICS, STREAM
+from .examples import ANSWERS, BODIES, MESSAGE, METRICS
 from .words import FIELDS, NOTES, SEGMENTS, TAG_OF
 
 _EVERY_ERROR = (413, 422, 500, 503)
@@ -36,24 +36,64 @@ _LAST_EVENT_ID = {
     "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
     "example": "1041",
 }
-_MESSAGES = {
-    "type": "string",
-    "contentMediaType": "text/event-stream",
-    "contentSchema": {
-        "type": "array",
-        "items": {
-            "type": "object",
+
+
+def _as_json(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a text that is JSON."""
+    return {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
+
+
+_MESSAGE: dict[str, Any] = {
+    "title": "EventMessage",
+    "description": "One message of the stream; its schema is of each one, not of all together.",
+    "type": "object",
+    "properties": {
+        "id": {
+            "type": "string",
+            "pattern": "^[0-9]+$",
+            "description": "Where to go on after this message: what `Last-Event-ID` takes.",
+        },
+        "event": {"type": "string", "description": "What the message is about."},
+        "data": {"type": "string", "description": "What it says, as JSON."},
+    },
+    "required": ["event", "data"],
+    "oneOf": [
+        {
+            "description": "A change.",
             "properties": {
-                "id": {"type": "string", "description": "The event's id."},
-                "event": {"type": "string", "description": "The event's action."},
-                "data": {
-                    "type": "string",
-                    "contentMediaType": "application/json",
-                    "contentSchema": {"$ref": "#/components/schemas/Event"},
-                },
+                "event": {"enum": list(get_args(m.Action))},
+                "data": _as_json({"$ref": "#/components/schemas/Event"}),
+            },
+            "required": ["id"],
+        },
+        {
+            "description": "Events before the one with this id are not known: they are not kept.",
+            "properties": {
+                "event": {"const": "reset"},
+                "data": _as_json(
+                    {
+                        "type": "object",
+                        "properties": {"after": {"type": "integer"}},
+                        "required": ["after"],
+                    }
+                ),
+            },
+            "required": ["id"],
+        },
+        {
+            "description": "The last message: why the stream ends.",
+            "properties": {
+                "event": {"const": "end"},
+                "data": _as_json(
+                    {
+                        "type": "object",
+                        "properties": {"error": {"$ref": "#/components/schemas/ErrorBody"}},
+                        "required": ["error"],
+                    }
+                ),
             },
         },
-    },
+    ],
 }
 
 
@@ -80,6 +120,7 @@ class Operations:
         )
         self.schemas: dict[str, Any] = top["$defs"]
         self.schemas["ErrorBody"]["properties"]["code"]["enum"] = sorted(BY_CODE)
+        self.schemas["EventMessage"] = _MESSAGE
         for schema in self.schemas.values():
             for name, field in schema.get("properties", {}).items():
                 if name in FIELDS:
@@ -136,7 +177,8 @@ class Operations:
     def _good(self, endpoint: Endpoint[Any], status: int) -> dict[str, Any]:
         tag = ("ETag",) if endpoint.answer is m.Memory else ()
         if endpoint.stream:
-            content = {"text/event-stream": {"schema": _MESSAGES, "example": STREAM}}
+            schema = {"$ref": "#/components/schemas/EventMessage"}
+            content = {"text/event-stream": {"schema": schema, "example": MESSAGE}}
         else:
             schema = self._refs[endpoint.answer, "serialization"]
             example = ANSWERS[endpoint.name, status]

@@ -87,10 +87,12 @@ NOTES: Mapping[str, str] = {
     ),
     "restore_memory": "Restoring is a change like any other: it has a version and an event.",
     "events": (
-        "The answer never ends. Each message has the event's id as `id`, its action as `event`, "
-        "and an `Event` as `data`; lines that start with a colon keep the connection open. To go "
-        "on where a connection broke, send the last id as `Last-Event-ID`. The same feed is a "
-        "WebSocket at `/api/v1/events/ws`."
+        "The answer never ends. Of each change there is a message with its id as `id`, its action "
+        "as `event` and an `Event` as `data`. An `id` without data tells where to go on, and a "
+        "comment comes when it is silent for long. To go on where a connection broke, send the "
+        "last id as `Last-Event-ID`: what happened meanwhile is told, or `reset` where it is no "
+        "longer known. `end` says why the server ends the stream. The same feed is a WebSocket at "
+        "`/api/v1/events/ws`, an `Event` a message."
     ),
     "erase_user": (
         "Of what the user was remembered by, nothing stays in memories, history or caches. The "
