@@ -1,13 +1,14 @@
 """What the OpenAPI document says is tried out by machine: no failure, nothing undocumented.
 
 Schemathesis makes requests of the document, good ones and bad ones, and holds the answers to it.
+The application runs in this process, behind a real server.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from itertools import count
+from typing import Any, TypeAlias
 
 import httpx
 import pytest
@@ -18,50 +19,59 @@ from agentmem_server.app import open_app
 from agentmem_server.routes.openapi import document
 from agentmem_server.settings import Settings
 from hypothesis import HealthCheck, settings
-from schemathesis import Case, GenerationMode
-from schemathesis.checks import load_all_checks
+from schemathesis.checks import not_a_server_error
 from schemathesis.config import SchemathesisConfig
-from schemathesis.specs.openapi import checks
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from tests.conftest import FakeEmbedder
 
-ADMIN_KEY = "a-key-for-tests-of-many-characters"
-"""The operator's."""
-
+ADMIN_KEY = "an-operator-for-tests-of-many-characters"
 CHECKS = [
-    schemathesis.checks.not_a_server_error,
-    checks.status_code_conformance,
-    checks.content_type_conformance,
-    checks.response_schema_conformance,
-    checks.response_headers_conformance,
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
 ]
-
-config = SchemathesisConfig.from_dict(
-    {
-        "generation": {"with-security-parameters": False, "deterministic": True},
-        "phases": {"coverage": {"unexpected-methods": []}},
-    }
-)
-schema = schemathesis.openapi.from_dict(document(), config=config)
-# Its answer never ends; other tests hold it to the document.
-schema = schema.exclude(operation_id=e.EVENTS.name)
-
-few = settings(
-    max_examples=10,
+FEW = settings(
+    max_examples=15,
     derandomize=True,
     database=None,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 
+schema = schemathesis.openapi.from_dict(
+    document(),
+    config=SchemathesisConfig.from_dict(
+        {
+            "generation": {"with-security-parameters": False},
+            # The feed never ends: its first message is enough, and for that not to wait long.
+            "operations": [
+                {
+                    "include-operation-id": e.EVENTS.name,
+                    "max-stream-events": 1,
+                    "request-timeout": 0.5,
+                }
+            ],
+        }
+    ),
+)
+
 
 class Background:
-    """The application and its server in a thread of this process."""
+    """An application and its server, in a thread of this process."""
 
     def __init__(self, options: Settings) -> None:
         self._settings = options
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread = threading.Thread(target=self._run)
         self._server: uvicorn.Server | None = None
         self.url = ""
 
@@ -74,17 +84,102 @@ class Background:
         assert self._server is not None
         self._server.should_exit = True
         self._thread.join(30)
+        assert not self._thread.is_alive()
 
-    async def _run(self) -> None:
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
         async with open_app(self._settings, embedder=FakeEmbedder()) as app:
-            server = uvicorn.Server(
-                uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False)
+            config = uvicorn.Config(
+                app, port=0, lifespan="off", log_config=None, access_log=False, server_header=False
             )
-            serving = asyncio.create_task(server.serve())
-            while not server.started:
-                await asyncio.sleep(0.01)
-            port = server.servers[0].sockets[0].getsockname()[1]
-            self.url = f"http://127.0.0.1:{port}"
-            self._server = server
-            self._ready.set()
-            await serving
+            self._server = _Announcing(config, self._started)
+            await self._server.serve()
+
+    def _started(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._ready.set()
+
+
+class _Announcing(uvicorn.Server):
+    """Tells on which port it listens."""
+
+    def __init__(self, config: uvicorn.Config, tell: Callable[[int], None]) -> None:
+        super().__init__(config)
+        self._tell = tell
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self._tell(self.servers[0].sockets[0].getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a server without keys."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('open') / 'memories.db'}"
+    with Background(Settings(database_url=url)) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def keyed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a server that takes keys."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('keyed') / 'memories.db'}"
+    options = Settings(database_url=url, admin_key=ADMIN_KEY, rate_limit=0)  # type: ignore[arg-type]
+    with Background(options) as server:
+        yield server.url
+
+
+Seen: TypeAlias = set[int]
+
+
+@pytest.fixture
+def seen() -> Iterator[Seen]:
+    """The statuses of one operation's answers; good ones and refusals must be among them."""
+    statuses: Seen = set()
+    yield statuses
+    assert {status // 100 for status in statuses} >= {2, 4}, statuses
+
+
+turns = count()
+
+
+def prepare(case: schemathesis.Case, server: str, headers: dict[str, str]) -> None:
+    """Every other time, name something in the path that is there."""
+    if next(turns) % 2 or not case.path_parameters:
+        return
+    with httpx.Client(base_url=server, headers=headers) as client:
+        if (case.method, case.path) == (e.REVOKE_KEY.method, e.REVOKE_KEY.path):
+            made = client.post(e.CREATE_KEY.path, json={"name": "to be revoked"})
+            case.path_parameters["id"] = made.json()["id"]
+            return
+        client.post(e.ADD_MEMORY.path, json={"id": "there", "content": "it is"})
+        case.query.pop("collection", None)
+        case.path_parameters = {name: "there" for name in case.path_parameters}
+        client.put(e.PUT_COLLECTION.url(name="there"), json={})
+
+
+@schema.exclude(operation_id=[e.CREATE_KEY.name, e.REVOKE_KEY.name]).parametrize()
+@FEW
+def test_without_keys(case: schemathesis.Case, open_server: str, seen: Seen) -> None:
+    """Without making one, for then all would need it."""
+    prepare(case, open_server, {})
+    answer = case.call(base_url=open_server)
+    seen.add(answer.status_code)
+    case.validate_response(answer, checks=CHECKS)
+
+
+@schema.parametrize()
+@FEW
+def test_with_keys(case: schemathesis.Case, keyed_server: str, seen: Seen) -> None:
+    key = {"X-API-Key": ADMIN_KEY}
+    prepare(case, keyed_server, key)
+    answer = case.call(base_url=keyed_server, headers=key)
+    seen.add(answer.status_code)
+    case.validate_response(
+        answer,
+        checks=[*CHECKS, ignored_auth],
+        headers=key,
+        transport_kwargs={"base_url": keyed_server},
+    )
