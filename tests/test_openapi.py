@@ -211,6 +211,15 @@ async def test_every_error_is_documented_in_the_one_shape(document: Json) -> Non
     assert codes == sorted(BY_CODE)
 
 
+async def test_what_is_left_out_is_not_null(document: Json) -> None:
+    """Whoever fills in defaults must not clear with an update what it would leave out."""
+    for name, schema in document["components"]["schemas"].items():
+        for field, inner in schema["properties"].items():
+            assert inner.get("default", ...) is not None, f"{name}.{field}"
+    update = document["components"]["schemas"]["MemoryUpdate"]
+    assert not any("default" in field for field in update["properties"].values())
+
+
 async def test_an_answer_has_all_of_its_fields(document: Json) -> None:
     for name in ("Memory", "Event", "Key", "ErrorAnswer", "AddResult"):
         schema = document["components"]["schemas"][name]

@@ -1,18 +1,16 @@
 """The operations of the OpenAPI document, and the schemas that they refer to."""
 
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 from agentmem_client import models as m
-from agentmem_client.endpoints import ENDPOINTS, LIVE, Endpoint
-from agentmem_client.errors import BY_CODE
+from agentmem_client.endpoints import LIVE, Endpoint
 from agentmem_client.models import MAX_NAME
-from pydantic.json_schema import GenerateJsonSchema, models_json_schema
-from pydantic_core import core_schema
 
 from .components import SECURITY, error_reference, headers
 from .examples import ANSWERS, BODIES, MESSAGE, METRICS
-from .words import FIELDS, NOTES, SEGMENTS, TAG_OF
+from .schemas import model_schemas, without_null
+from .words import NOTES, SEGMENTS, TAG_OF
 
 _EVERY_ERROR = (413, 422, 500, 503)
 _WITH_BODY = (400, 415)
@@ -38,65 +36,6 @@ _LAST_EVENT_ID = {
 }
 
 
-def _as_json(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a text that is JSON."""
-    return {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
-
-
-_MESSAGE: dict[str, Any] = {
-    "title": "EventMessage",
-    "description": "One message of the stream; its schema is of each one, not of all together.",
-    "type": "object",
-    "properties": {
-        "id": {
-            "type": "string",
-            "pattern": "^[0-9]+$",
-            "description": "Where to go on after this message: what `Last-Event-ID` takes.",
-        },
-        "event": {"type": "string", "description": "What the message is about."},
-        "data": {"type": "string", "description": "What it says, as JSON."},
-    },
-    "required": ["event", "data"],
-    "oneOf": [
-        {
-            "description": "A change.",
-            "properties": {
-                "event": {"enum": list(get_args(m.Action))},
-                "data": _as_json({"$ref": "#/components/schemas/Event"}),
-            },
-            "required": ["id"],
-        },
-        {
-            "description": "Events before the one with this id are not known: they are not kept.",
-            "properties": {
-                "event": {"const": "reset"},
-                "data": _as_json(
-                    {
-                        "type": "object",
-                        "properties": {"after": {"type": "integer"}},
-                        "required": ["after"],
-                    }
-                ),
-            },
-            "required": ["id"],
-        },
-        {
-            "description": "The last message: why the stream ends.",
-            "properties": {
-                "event": {"const": "end"},
-                "data": _as_json(
-                    {
-                        "type": "object",
-                        "properties": {"error": {"$ref": "#/components/schemas/ErrorBody"}},
-                        "required": ["error"],
-                    }
-                ),
-            },
-        },
-    ],
-}
-
-
 class Operations:
     """Makes an operation of each endpoint.
 
@@ -105,26 +44,7 @@ class Operations:
     """
 
     def __init__(self) -> None:
-        asked = {model for row in ENDPOINTS for model in (row.body, row.query) if model}
-        answered = {row.answer for row in ENDPOINTS} | {m.ErrorAnswer}
-        self._refs, top = models_json_schema(
-            [
-                *((model, "validation") for model in sorted(asked, key=lambda one: one.__name__)),
-                *(
-                    (model, "serialization")
-                    for model in sorted(answered, key=lambda one: one.__name__)
-                ),
-            ],
-            ref_template="#/components/schemas/{model}",
-            schema_generator=_Schemas,
-        )
-        self.schemas: dict[str, Any] = top["$defs"]
-        self.schemas["ErrorBody"]["properties"]["code"]["enum"] = sorted(BY_CODE)
-        self.schemas["EventMessage"] = _MESSAGE
-        for schema in self.schemas.values():
-            for name, field in schema.get("properties", {}).items():
-                if name in FIELDS:
-                    field.setdefault("description", FIELDS[name])
+        self.schemas, self._refs = model_schemas()
 
     def of(self, endpoint: Endpoint[Any]) -> dict[str, Any]:
         """The operation of an endpoint."""
@@ -212,20 +132,6 @@ def metrics_operation() -> dict[str, Any]:
     }
 
 
-class _Schemas(GenerateJsonSchema):
-    """What is answered has all of its fields; and a field's name needs no title beside it."""
-
-    def field_is_required(
-        self,
-        field: core_schema.ModelField | core_schema.DataclassField | core_schema.TypedDictField,
-        total: bool,
-    ) -> bool:
-        return self.mode == "serialization" or super().field_is_required(field, total)
-
-    def field_title_should_be_set(self, _schema: Any) -> bool:
-        return False
-
-
 def _description(name: str, scopes: tuple[str, ...]) -> str:
     needed = " and ".join(f"`{scope}`" for scope in scopes)
     key = f"Needs a key with the scope {needed}." if needed else "Needs no key."
@@ -248,17 +154,8 @@ def _segments(path: str) -> list[dict[str, Any]]:
 
 
 def _query_parameter(name: str, field: dict[str, Any]) -> dict[str, Any]:
-    schema = _without_null(field)
+    schema = without_null(field)
     parameter = {"name": name, "in": "query", "description": schema.pop("description", "")}
     if name in _AS_JSON:
         return parameter | {"content": {"application/json": {"schema": schema}}}
     return parameter | {"schema": schema}
-
-
-def _without_null(field: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter: a query string says null by leaving it out."""
-    schema = {name: value for name, value in field.items() if name != "anyOf"}
-    kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
-    if schema.get("default", ...) is None:
-        del schema["default"]
-    return schema | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})

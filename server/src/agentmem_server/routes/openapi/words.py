@@ -14,7 +14,8 @@ answers 404, a method that a path doesn't have 405: the responses `NotFound` and
 What is not HTTP at all is answered 400 in plain text. After 429 and 503 wait `Retry-After` seconds.
 
 **Paths.** An id or a name in a path is one percent-encoded segment. A parameter or a field that an
-operation doesn't know is refused, so that no filter is ever dropped.
+operation doesn't know is refused, so that no filter is ever dropped. No text may hold the NUL
+character.
 """
 
 TAGS: Mapping[str, str] = {
