@@ -1,4 +1,4 @@
-"""``agentmem keys``: make, list and revoke API keys, whether a server runs on the database or not."""
+"""``agentmem keys``: make, list and revoke API keys, whether a server is running or not."""
 
 import argparse
 import re
@@ -49,6 +49,7 @@ def add_commands(commands: "Commands") -> None:
     )
     create.add_argument(
         "--rate-limit",
+        dest="rate",
         type=float,
         help="requests a second, 0 for any number (default: the server's)",
     )
@@ -75,7 +76,7 @@ def _create(options: argparse.Namespace) -> int:
         "scopes": [scope.strip() for scope in options.scopes.split(",")],
         "user_id": options.user,
         "expires_at": None if options.expires is None else _instant(options.expires),
-        "rate_limit": options.rate_limit,
+        "rate_limit": options.rate,
     }
     try:
         wish = m.KeyInput.model_validate(fields)

@@ -193,16 +193,21 @@ async def open_store(url: str, *, readers: int, watch: Watch = NOBODY) -> Store:
     return await SqliteStore.open(_sqlite_path(url), readers=readers, watch=watch)
 
 
-def open_keys(url: str) -> KeyFile:
+def open_keys(url: str, *, make: bool = True) -> KeyFile:
     """Open the API keys of the store that a URL names, whether a server runs on it or not.
+
+    Args:
+        url: as `open_store` takes it.
+        make: make a store that isn't there.
 
     Raises:
         InvalidRequest: for a URL of another kind than `open_store` takes.
+        NotFound: where there is no store, and none is to be made.
         Unavailable: where the store can't be opened; the message says why.
     """
     from .sqlite.keys import SqliteKeys
 
-    return SqliteKeys(Path(_sqlite_path(url)))
+    return SqliteKeys(Path(_sqlite_path(url)), make=make)
 
 
 def _sqlite_path(url: str) -> str:
