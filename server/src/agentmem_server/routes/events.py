@@ -21,14 +21,16 @@ from .http import access, read_query, route
 _log = structlog.get_logger()
 
 SOCKET_PATH = f"{e.EVENTS.path}/ws"
-_POSITION = re.compile(r"[0-9]{1,19}")
+POSITION_HEADER = "X-Last-Event-ID"
+"""Of an answer: the id of the event that it starts after."""
+_ID = re.compile(r"[0-9]{1,19}")
 _SLOWEST = 30.0
 """Seconds that a follower may take to read what it is told."""
 _GAP = 0.1
 """Seconds between two messages of a WebSocket's client that are read, and ignored."""
 _CLOSE_CODES = {401: 4401, 503: 1012}
 """With which a WebSocket is closed, by the error's status; 1012: connect again."""
-_HEADERS = {
+_HEAD = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # or nginx would hold events back until it has some kilobytes
 }
@@ -51,14 +53,14 @@ class EventRoutes:
         query = _read(request)
         await request.body()  # has none; a client that sends one for ever is refused like others
         if request.method == "HEAD":
-            return Response(media_type="text/event-stream", headers=_HEADERS)
+            return Response(media_type="text/event-stream", headers=_HEAD)
         return _Stream(await self._feed.follow(access(request), query))
 
     async def socket(self, websocket: WebSocket) -> None:
         access(websocket).require(*e.EVENTS.scopes)
         with await self._feed.follow(access(websocket), _read(websocket)) as follower:
-            position = str(follower.position).encode()
-            await websocket.accept(headers=[(b"last-event-id", position)])
+            position = (POSITION_HEADER.lower().encode(), b"%d" % follower.position)
+            await websocket.accept(headers=[position])
             telling = asyncio.create_task(_tell(websocket, follower))
             listening = asyncio.create_task(_listen(websocket))
             try:
@@ -81,7 +83,7 @@ def _read(connection: HTTPConnection) -> m.EventsQuery:
     query = read_query(connection, m.EventsQuery)
     given = connection.headers.get("last-event-id")
     if given is not None:
-        if _POSITION.fullmatch(given) is None or int(given) > m.MAX_EVENT:
+        if _ID.fullmatch(given) is None or int(given) > m.MAX_EVENT:
             raise InvalidRequest(
                 "Last-Event-ID must be the id of an event, a whole number: leave it out to follow "
                 "from now on"
@@ -94,7 +96,8 @@ class _Stream(StreamingResponse):
     """Tells a follower by server-sent events, until one of both ends it."""
 
     def __init__(self, follower: Follower) -> None:
-        super().__init__(_messages(follower), media_type="text/event-stream", headers=_HEADERS)
+        headers = {POSITION_HEADER: str(follower.position), **_HEAD}
+        super().__init__(_messages(follower), media_type="text/event-stream", headers=headers)
         self._follower = follower
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +124,7 @@ async def _messages(follower: Follower) -> AsyncIterator[bytes]:
     try:
         async for news in follower:
             if news.lost is not None:
-                yield _message("reset", to_json({"after": news.lost}), news.lost)
+                yield _message("reset", to_json(_reset(news.lost)), news.lost)
             if news.events:
                 yield b"".join(
                     _message(event.action, event.model_dump_json().encode(), event.id)
@@ -144,6 +147,11 @@ def _message(name: str, data: bytes, id: int | None = None) -> bytes:
     return b"\n".join([*lines, b"", b""])
 
 
+def _reset(lost: int) -> dict[str, int]:
+    """Tells from which event on all are kept."""
+    return {"oldest": lost + 1}
+
+
 def _ending(error: APIError) -> dict[str, object]:
     return {"error": {"code": error.code, "message": error.message, "details": error.details}}
 
@@ -154,7 +162,7 @@ async def _tell(websocket: WebSocket, follower: Follower) -> None:
         async for news in follower:
             async with asyncio.timeout(_SLOWEST):
                 if news.lost is not None:
-                    await websocket.send_text(to_json({"reset": {"after": news.lost}}).decode())
+                    await websocket.send_text(to_json({"reset": _reset(news.lost)}).decode())
                 for event in news.events:
                     await websocket.send_text(event.model_dump_json())
     except APIError as error:
