@@ -1,9 +1,12 @@
 """Figures for people, of what a store tells and of the searches that were counted."""
 
+import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from agentmem_client import models as m
+from agentmem_client.errors import Unavailable
 from agentmem_server import times
 from agentmem_server.callers import Caller
 from agentmem_server.search_counts import SearchCounts
@@ -25,10 +28,19 @@ class FakeStore:
         self.given = Figures(earlier=0, days=(), users=(), agents=())
         self.asked: list[tuple[str, str | None, int]] = []
         self.last = 0
+        self.failing: str | None = None
+        self.reading = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def figures(self, tenant: str, user_id: str | None, since: int) -> Figures:
         self.asked.append((tenant, user_id, since))
-        return self.given
+        given = self.given
+        self.reading.set()
+        await self.gate.wait()
+        if tenant == self.failing:
+            raise Unavailable("the database could not be read")
+        return given
 
     async def last_event(self) -> int:
         return self.last
@@ -71,7 +83,7 @@ async def test_an_empty_store(stats: Stats, store: FakeStore) -> None:
     }
     assert (told.users, told.agents) == ([], [])
     assert told.since == datetime(2026, 3, 2, 23, 59, 59, 999_999, tzinfo=UTC)
-    assert store.asked == [("t", None, at(date(2026, 2, 28)))]
+    assert store.asked == [("t", None, at(TODAY - timedelta(days=365)))]
 
 
 async def test_growth_has_days_on_which_nothing_was_added(stats: Stats, store: FakeStore) -> None:
@@ -162,9 +174,36 @@ async def test_figures_are_read_again_after_each_change_and_for_each_caller(
         for caller in callers:
             await stats.of(caller, 7)
     assert len(store.asked) == 4
-    await stats.of(Caller("t"), 8)
-    assert len(store.asked) == 5
+    await stats.of(Caller("t"), 366)
+    assert len(store.asked) == 4
     store.last += 1
     store.given = Figures(1, (), (), ())
     assert [(await stats.of(caller, 7)).memories for caller in callers] == [1, 1, 1, 1]
-    assert len(store.asked) == 9
+    assert len(store.asked) == 8
+
+
+async def test_who_comes_while_figures_are_read_has_newer_ones_and_shares_them(
+    stats: Stats, store: FakeStore
+) -> None:
+    store.gate.clear()
+    first = asyncio.create_task(stats.of(Caller("t"), 7))
+    await store.reading.wait()
+    store.last += 1
+    store.given = Figures(1, (), (), ())
+    later = [asyncio.create_task(stats.of(Caller("t"), days)) for days in range(1, 51)]
+    await asyncio.sleep(0.01)
+    assert len(store.asked) == 1
+    store.gate.set()
+    assert (await first).memories == 0
+    assert {(await one).memories for one in later} == {1}
+    assert len(store.asked) == 2
+
+
+async def test_what_fails_for_one_caller_is_that_one_s(stats: Stats, store: FakeStore) -> None:
+    store.failing = "bad"
+    told = await asyncio.gather(
+        *(stats.of(Caller(tenant), 1) for tenant in ("bad", "good", "bad")), return_exceptions=True
+    )
+    assert [type(one) for one in told] == [Unavailable, m.Stats, Unavailable]
+    store.failing = None
+    assert (await stats.of(Caller("bad"), 1)).memories == 0

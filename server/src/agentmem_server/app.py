@@ -82,6 +82,8 @@ async def open_app(
         engine = Engine(store, embedder, _limits(settings), watch)
         stack.push_async_callback(engine.close)
         metrics.gather(lambda: engine.pending, engine.caches)
+        stats = Stats(store, engine.searches)
+        stack.push_async_callback(stats.close)
         keyring = _keyring(store, settings)
         feed = Feed(store, max_followers=settings.max_streams, still_opens=keyring.still_opens)
         stack.callback(feed.close)
@@ -91,7 +93,7 @@ async def open_app(
                 *CatalogRoutes(engine.catalog).routes(),
                 *HistoryRoutes(engine.history).routes(),
                 *EventRoutes(feed).routes(),
-                *StatsRoutes(Stats(store, engine.searches)).routes(),
+                *StatsRoutes(stats).routes(),
                 *KeyRoutes(keyring).routes(),
                 *HealthRoutes(store.checks(), {} if llm is None else {"llm": llm.check}).routes(),
                 *MetricsRoutes(metrics).routes(),

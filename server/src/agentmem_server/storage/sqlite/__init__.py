@@ -42,6 +42,13 @@ from .writer import Writer
 _LONGEST_WRITE = 60.0
 """Seconds after which a write under way is taken for one that hangs."""
 
+_NAMES: Mapping[Callable[..., object], str] = {
+    keys.get: "key",
+    keys.listed: "keys",
+    keys.any_there: "has_keys",
+}
+"""What these are called in metrics and traces; all others are by their own names."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -224,10 +231,10 @@ class SqliteStore:
             raise Unavailable(f"a write has been under way for {seconds:.0f} s")
 
     async def _check_vectors(self) -> None:
-        def touch(connection: apsw.Connection) -> None:
+        def check(connection: apsw.Connection) -> None:
             connection.execute("SELECT data FROM vector LIMIT 1").fetchall()
 
-        await self._read(touch)
+        await self._read(check)
 
     async def _on_writer(self, function: Callable[..., R], *args: object) -> R:
         self._busy_since = time.monotonic()
@@ -249,7 +256,7 @@ class SqliteStore:
             finally:
                 self._read_connections.put(connection)
 
-        with self._watch.span(f"store.{read.__name__}"):
+        with self._watch.span(f"store.{_name(read)}"):
             return await self._on(self._read_threads, run)
 
     def _timed(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -260,7 +267,7 @@ class SqliteStore:
             try:
                 return function(*args, **kwargs)
             finally:
-                self._watch.store(function.__name__, time.perf_counter() - started)
+                self._watch.store(_name(function), time.perf_counter() - started)
 
         return timed
 
@@ -270,3 +277,7 @@ class SqliteStore:
             return await asyncio.get_running_loop().run_in_executor(threads, function, *args)
         except apsw.Error as error:
             raise Unavailable(f"the database could not be read: {error}") from error
+
+
+def _name(operation: Callable[..., object]) -> str:
+    return _NAMES.get(operation, operation.__name__)
