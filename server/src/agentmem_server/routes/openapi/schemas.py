@@ -6,13 +6,12 @@ from typing import Any, Literal, TypeAlias, get_args
 from agentmem_client import models as m
 from agentmem_client.endpoints import ENDPOINTS
 from agentmem_client.errors import BY_CODE
-from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
 from .words import FIELDS
 
-Refs: TypeAlias = Mapping[tuple[type[BaseModel], Literal["validation", "serialization"]], Any]
+Refs: TypeAlias = Mapping[tuple[Any, Literal["validation", "serialization"]], dict[str, Any]]
 
 _NEVER_NULL = ("content", "archived", "embedding", "embeddings")
 """Of the fields of an update: null would clear them, and they can't be empty."""
@@ -48,14 +47,19 @@ _MESSAGE: dict[str, Any] = {
             "required": ["id"],
         },
         {
-            "description": "Events before the one with this id are not known: they are not kept.",
+            "description": "There were events that are no longer known; all from here on are told.",
             "properties": {
                 "event": {"const": "reset"},
                 "data": _as_json(
                     {
                         "type": "object",
-                        "properties": {"after": {"type": "integer"}},
-                        "required": ["after"],
+                        "properties": {
+                            "oldest": {
+                                "type": "integer",
+                                "description": "All events from this id on are kept.",
+                            }
+                        },
+                        "required": ["oldest"],
                     }
                 ),
             },
