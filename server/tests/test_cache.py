@@ -257,3 +257,15 @@ async def test_a_missing_outcome_is_an_error_of_each(cache: Cache[str]) -> None:
 async def test_nothing_is_asked_of_no_keys(cache: Cache[str], source: Source) -> None:
     assert await source.get_many(cache, []) == []
     assert source.computed == []
+
+
+async def test_what_is_kept_can_be_had_without_computing(
+    cache: Cache[str], source: Source, clock: Clock
+) -> None:
+    assert cache.kept("a") is None
+    await source.get(cache, "a")
+    assert cache.kept("a") == "A"
+    clock.now += 60.0
+    assert cache.kept("a") is None
+    assert (cache.hits, cache.misses) == (1, 1)
+    assert source.computed == ["a"]

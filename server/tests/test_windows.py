@@ -102,12 +102,12 @@ async def test_there_are_never_more_windows_than_that(clock: Clock) -> None:
     assert await windows.acquire_entry("1", 1, 60)  # made room
 
 
-async def test_a_window_holds_no_more_than_what_is_in_it(clock: Clock) -> None:
+async def test_a_window_holds_at_most_twice_of_what_is_in_it(clock: Clock) -> None:
     windows = Windows(clock=clock)
     for _ in range(1_000):
-        await windows.acquire_entry("a", 100, 1)
+        assert await windows.acquire_entry("a", 100, 1)
         clock.now += 0.05
-        assert len(windows._windows["a"].times) <= 21
+        assert len(windows._windows["a"].times) <= 42
 
 
 async def test_its_clock_never_goes_back() -> None:

@@ -85,6 +85,9 @@ class _Looks(Generic[T]):
             began = self._clock()
             return _Look(await ask(), began)
 
+        kept = self._cache.kept((self._generation, what))
+        if kept is not None:
+            return kept.found
         asked = self._clock()
         while True:
             # One that others wait for may have begun long ago, where the store is slow.

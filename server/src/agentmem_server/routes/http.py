@@ -54,7 +54,7 @@ def access(request: HTTPConnection) -> Access:
         Forbidden: it comes from another machine's page, and there are no keys yet.
         Unavailable: the keys can't be read.
     """
-    found: Access | APIError = request.state.access
+    found: Access | APIError = request.scope["state"]["access"]
     if isinstance(found, APIError):
         raise found
     return found
