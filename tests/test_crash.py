@@ -307,6 +307,20 @@ async def check_after_restart(server: "Server", ledger: Ledger, chance: random.R
     ledger.atomic.clear()
 
 
+def check_events(rows: Callable[[str], list[Any]]) -> None:
+    """Each memory is what its last event made of it; what an event changed is kept with it."""
+    last = "SELECT * FROM event WHERE eid IN (SELECT max(eid) FROM event GROUP BY cid, id)"
+    alive = rows(f"SELECT cid, id, version FROM ({last}) WHERE action IN ('added', 'updated')")
+    assert sorted(rows("SELECT cid, id, version FROM memory")) == sorted(alive)
+    changes = rows("SELECT eid FROM event WHERE action IN ('updated', 'deleted') ORDER BY eid")
+    assert rows("SELECT eid FROM image ORDER BY eid") == changes
+    histories: dict[Key, list[int]] = {}
+    for cid, identity, version in rows("SELECT cid, id, version FROM event ORDER BY eid"):
+        histories.setdefault((cid, identity), []).append(version)
+    for key, versions in histories.items():
+        assert versions == list(range(1, len(versions) + 1)), key
+
+
 def check_file(server: "Server", folder: Path) -> int:
     """The file as the killed server left it, whole in itself; answers how many memories it has."""
     folder.mkdir()
@@ -335,6 +349,7 @@ def check_file(server: "Server", folder: Path) -> int:
         assert tags[rid] == f"key={identity} odd={version % 2} version={version}"
         said = word(identity, version)
         assert rows(f"SELECT rowid FROM keyword_{cid} ('text : {said}')") == [(rid,)]
+    check_events(rows)
     connection.close()
     shutil.rmtree(folder)
     return len(memories)

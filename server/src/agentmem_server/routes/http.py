@@ -26,7 +26,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 Handler = Callable[[Request], Awaitable[Response]]
 
 _NAME: TypeAdapter[str] = TypeAdapter(m.Name)
-_VERSION = re.compile(r'"?(?P<version>[0-9]{1,18})"?')
+_VERSION = re.compile(r'(?P<quote>"?)(?P<version>[0-9]{1,18})(?P=quote)')
 _MAX_PROBLEMS = 20
 """Of so many fields a refusal tells; a body can have a hundred thousand wrong ones."""
 _MAX_NAME = 100
