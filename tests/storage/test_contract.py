@@ -34,6 +34,7 @@ from agentmem_server.storage import (
     Deleted,
     DropCollection,
     Embedding,
+    Forget,
     ListRequest,
     NamespaceRequest,
     Outcome,
@@ -1983,7 +1984,7 @@ async def test_what_is_deleted_leaves_no_rows_in_the_file(file: Path) -> None:
         connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
         tables = connection.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' "
-            "AND name NOT GLOB 'keyword_*_*' AND name NOT IN ('event', 'image', 'forgotten')"
+            "AND name NOT GLOB 'keyword_*_*' AND name NOT IN ('event', 'forgotten')"
         ).fetchall()
         names = [str(name) for (name,) in tables]
         counts = {name: connection.execute(f"SELECT count(*) FROM {name}").get for name in names}
@@ -2003,9 +2004,14 @@ async def test_what_is_deleted_leaves_no_rows_in_the_file(file: Path) -> None:
         await put(store, *records)
         await write(store, changing("0", metadata={"d": None}))
         assert await write(store, going) == 20
+        # The history keeps what it takes to restore them, until it is forgotten.
+        assert set(await asyncio.to_thread(rows)) == {"collection", "image", "vector"}
+        await write(store, Forget(times.now() + 1, times.now(), 1_000))
         assert await asyncio.to_thread(rows) == {"collection": 1}
     await put(store, *records)
     await write(store, DropCollection(TENANT, NOTES))
+    assert await asyncio.to_thread(rows) == {"image": 20}
+    await write(store, Forget(times.now() + 1, times.now(), 1_000))
     assert await asyncio.to_thread(rows) == {}
     await store.close()
 

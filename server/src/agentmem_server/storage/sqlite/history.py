@@ -5,7 +5,7 @@ was after an event is what it was before its next one, or is now; so a new memor
 row, and a change one copy.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import apsw
 from agentmem_client.models import Action
@@ -43,60 +43,76 @@ def changed(
         eid = _event(connection, collection, "updated", before, after.version, at)
         _keep(connection, eid, before.seq, after.vectors, stay=after.vectors is None)
     else:
-        deleted(connection, collection, before, at)
+        moved(connection, collection, before, at)
         after.version = before.version + 2
         _event(connection, collection, "added", after, after.version, at)
 
 
 def deleted(connection: apsw.Connection, collection: Collection, before: Record, at: int) -> None:
-    """A memory is about to be deleted."""
+    """A memory is about to be deleted; its vectors stay."""
+    eid = _event(connection, collection, "deleted", before, before.version + 1, at)
+    _keep(connection, eid, before.seq, None, stay=True)
+
+
+def moved(connection: apsw.Connection, collection: Collection, before: Record, at: int) -> None:
+    """A memory is about to leave its scope."""
     eid = _event(connection, collection, "deleted", before, before.version + 1, at)
     _keep(connection, eid, before.seq, None, stay=False)
+
+
+def restored(connection: apsw.Connection, collection: Collection, state: Record, at: int) -> None:
+    """A deleted memory is about to come back as it was once, under the row id that it had."""
+    _event(connection, collection, "added", state, state.version, at)
+    # The vectors that stayed are no longer the deleted one's alone.
+    connection.execute(
+        "UPDATE image SET vectors = coalesce((SELECT data FROM vector WHERE rid = ?1), x'') "
+        "WHERE eid = (SELECT max(eid) FROM image WHERE rid = ?1) AND vectors IS NULL",
+        (state.seq,),
+    )
 
 
 def expired(connection: apsw.Connection, collection: Collection, before: Record, at: int) -> None:
     """A memory that has expired is about to be deleted: nothing of what it was stays."""
     _event(connection, collection, "expired", before, before.version + 1, at)
-    connection.execute(
-        "DELETE FROM image WHERE eid IN (SELECT eid FROM event WHERE cid = ? AND id = ?)",
+    _remove_images(
+        connection,
+        "eid IN (SELECT eid FROM event WHERE cid = ? AND id = ?)",
         (collection.key, before.id),
     )
 
 
 def cleared(connection: apsw.Connection, collection: Collection, at: int) -> None:
-    """All memories of a collection are about to be deleted, those that have expired too."""
-    connection.execute(
-        "DELETE FROM image WHERE eid IN (SELECT e.eid FROM memory m JOIN event e USING (cid, id) "
+    """All memories of a collection are about to be deleted: each has its event."""
+    _remove_images(
+        connection,
+        "eid IN (SELECT e.eid FROM memory m JOIN event e USING (cid, id) "
         "WHERE m.cid = ? AND m.expires_at <= ?)",
         (collection.key, at),
     )
-    last = last_event(connection)
-    for action, condition in (
-        ("deleted", "(expires_at IS NULL OR expires_at > ?)"),
-        ("expired", "expires_at <= ?"),
-    ):
-        which = f"FROM memory m LEFT JOIN vector v USING (rid) WHERE cid = ? AND {condition}"
-        if action == "deleted":
-            connection.execute(
-                f"INSERT INTO image SELECT ? + row_number() OVER (ORDER BY rid), {_KEPT}, "
-                f"coalesce(v.data, x'') {which}",
-                (last, collection.key, at),
-            )
-        connection.execute(
-            "INSERT INTO event SELECT ? + row_number() OVER (ORDER BY rid), ?, cid, ?, id, "
-            f"version + 1, ?, ?, user_id, agent_id, session_id, namespace FROM memory "
-            f"WHERE cid = ? AND {condition}",
-            (last, collection.tenant, collection.name, action, at, collection.key, at),
-        )
-        last += connection.changes()
+    _all_events(connection, collection, "expired", "expires_at <= ?", at)
+    living = "(expires_at IS NULL OR expires_at > ?)"
+    connection.execute(
+        f"INSERT INTO image SELECT ? + row_number() OVER (ORDER BY rid), {_KEPT}, NULL "
+        f"FROM memory WHERE cid = ? AND {living}",
+        (last_event(connection), collection.key, at),
+    )
+    _all_events(connection, collection, "deleted", living, at)
+
+
+def dropped(connection: apsw.Connection, collection: Collection) -> None:
+    """A collection is about to go: no memory comes back into it."""
+    connection.execute(
+        "DELETE FROM vector WHERE rid IN "
+        "(SELECT i.rid FROM event e JOIN image i USING (eid) WHERE e.cid = ?)",
+        (collection.key,),
+    )
 
 
 def erased(connection: apsw.Connection, tenant: str, user_id: str, at: int) -> int:
     """All of a user's memories are gone: so is their history, how many events that was."""
     user = (tenant, user_id)
-    connection.execute(
-        "DELETE FROM image WHERE eid IN (SELECT eid FROM event WHERE tenant = ? AND user_id = ?)",
-        user,
+    _remove_images(
+        connection, "eid IN (SELECT eid FROM event WHERE tenant = ? AND user_id = ?)", user
     )
     connection.execute("DELETE FROM event WHERE tenant = ? AND user_id = ?", user)
     removed = connection.changes()
@@ -115,7 +131,7 @@ def forget(connection: apsw.Connection, before: int, now: int, limit: int) -> in
         if at >= before:
             break
         last = eid
-    connection.execute("DELETE FROM image WHERE eid <= ?", (last,))
+    _remove_images(connection, "eid <= ?", (last,))
     connection.execute("DELETE FROM event WHERE eid <= ?", (last,))
     removed = connection.changes()
     if removed:
@@ -125,21 +141,33 @@ def forget(connection: apsw.Connection, before: int, now: int, limit: int) -> in
 
 def _forget_expired(connection: apsw.Connection, now: int, limit: int) -> int:
     gone = connection.execute(
-        "SELECT eid, cid, id, vectors FROM image JOIN event USING (eid) "
-        "WHERE expires_at <= ? ORDER BY eid LIMIT ?",
-        (now, limit),
+        "SELECT eid, rid, vectors FROM image WHERE expires_at <= ? LIMIT ?", (now, limit)
     ).fetchall()
-    for eid, cid, id, vectors in gone:
-        connection.execute("DELETE FROM image WHERE eid = ?", (eid,))
+    for eid, rid, vectors in gone:
         if vectors is not None:
             # An earlier state may have had the same vectors, and has them from here.
             connection.execute(
                 "UPDATE image SET vectors = ? WHERE vectors IS NULL AND eid = "
-                "(SELECT max(eid) FROM event JOIN image USING (eid) "
-                "WHERE cid = ? AND id = ? AND eid < ?)",
-                (vectors, cid, id, eid),
+                "(SELECT max(eid) FROM image WHERE rid = ? AND eid < ?)",
+                (vectors, rid, eid),
             )
+        _remove_images(connection, "eid = ?", (eid,))
     return len(gone)
+
+
+def _remove_images(
+    connection: apsw.Connection, condition: str, parameters: tuple[Any, ...]
+) -> None:
+    """Remove images, and what only they needed of the vectors of deleted memories."""
+    found = connection.execute(
+        f"DELETE FROM image WHERE {condition} RETURNING rid", parameters
+    ).fetchall()
+    connection.executemany(
+        "DELETE FROM vector WHERE rid = ?1 AND NOT EXISTS (SELECT 1 FROM memory WHERE rid = ?1) "
+        "AND NOT EXISTS (SELECT 1 FROM image WHERE vectors IS NULL "
+        "AND eid = (SELECT max(eid) FROM image WHERE rid = ?1))",
+        set(cast("list[tuple[int]]", found)),
+    )
 
 
 def last_event(connection: apsw.Connection) -> int:
@@ -190,4 +218,24 @@ def _keep(
         "CASE WHEN ? THEN NULL ELSE nullif(coalesce(v.data, x''), ?) END "
         "FROM memory LEFT JOIN vector v USING (rid) WHERE rid = ?",
         (eid, stay, vectors, rid),
+    )
+
+
+def _all_events(
+    connection: apsw.Connection, collection: Collection, action: Action, condition: str, at: int
+) -> None:
+    """The same event for all memories of a collection that meet a condition, by their seq."""
+    connection.execute(
+        "INSERT INTO event SELECT ? + row_number() OVER (ORDER BY rid), ?, cid, ?, id, "
+        "version + 1, ?, ?, user_id, agent_id, session_id, namespace FROM memory "
+        f"WHERE cid = ? AND {condition}",
+        (
+            last_event(connection),
+            collection.tenant,
+            collection.name,
+            action,
+            at,
+            collection.key,
+            at,
+        ),
     )

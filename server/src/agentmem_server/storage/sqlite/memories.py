@@ -76,9 +76,17 @@ class Memories:
             self._index_keywords(collection, left)
 
     def delete(
-        self, collection: Collection, rids: Sequence[int], ended: Callable[[Record], None]
+        self,
+        collection: Collection,
+        rids: Sequence[int],
+        ended: Callable[[Record], None],
+        *,
+        keep_vectors: bool = False,
     ) -> None:
-        """Delete rows that are there; ``ended`` is told of each, before it goes."""
+        """Delete rows that are there; ``ended`` is told of each, before it goes.
+
+        ``keep_vectors`` leaves the vectors to their last images.
+        """
         followers: set[int | None] = set()
         for rid in rids:
             record = rows.read(self._connection, rid)
@@ -86,7 +94,8 @@ class Memories:
             followers.add(self._following(collection, record))
             self._remove_tags(collection, record)
             keyword_index.remove(self._connection, collection.key, rid)
-            self._connection.execute("DELETE FROM vector WHERE rid = ?", (rid,))
+            if not keep_vectors:
+                self._connection.execute("DELETE FROM vector WHERE rid = ?", (rid,))
             self._connection.execute("DELETE FROM memory WHERE rid = ?", (rid,))
         # Their keyword texts held words of what is gone.
         for follower in followers - {None, *rids}:
@@ -94,11 +103,16 @@ class Memories:
             self._index_keywords(collection, follower)
         self.after_commit.append(lambda: self._state.remove_vectors(collection, rids))
 
-    def clear(self, collection: Collection) -> None:
-        """Empty a collection without looking at each of its rows."""
+    def clear(self, collection: Collection, at: int) -> None:
+        """Empty a collection without looking at each of its rows.
+
+        The vectors are left to their last images, but for what has expired at a time.
+        """
         key = (collection.key,)
         self._connection.execute(
-            "DELETE FROM vector WHERE rid IN (SELECT rid FROM memory WHERE cid = ?)", key
+            "DELETE FROM vector WHERE rid IN "
+            "(SELECT rid FROM memory WHERE cid = ? AND expires_at <= ?)",
+            (collection.key, at),
         )
         self._connection.execute("DELETE FROM tag WHERE cid = ?", key)
         self._connection.execute("DELETE FROM memory WHERE cid = ?", key)

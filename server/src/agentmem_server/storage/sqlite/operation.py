@@ -1,4 +1,4 @@
-"""One write inside its savepoint."""
+"""One write inside its transaction."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,10 +37,10 @@ from .memory_state import MemoryState
 
 
 class Operation:
-    """What each write does; all of it can be taken back until the savepoint is released.
+    """What each write does; `undo` is its part of taking it back.
 
     Attributes:
-        touched: collections that it wrote to, as (tenant, name), beside one that the write names.
+        touched: collections that it wrote to beside the one that the write names: (tenant, name).
     """
 
     def __init__(self, connection: apsw.Connection, state: MemoryState) -> None:
@@ -148,7 +148,7 @@ class Operation:
                 f"SELECT count(*) FROM memory m WHERE {condition.text}", condition.parameters
             ).get
             history.cleared(self._connection, collection, now)
-            self._memories.clear(collection)
+            self._memories.clear(collection, now)
             return Deleted(live)
         found = self._connection.execute(
             f"SELECT rid FROM memory m WHERE {condition.text}", condition.parameters
@@ -169,6 +169,7 @@ class Operation:
             collection,
             rids,
             lambda gone: history.deleted(self._connection, collection, gone, now),
+            keep_vectors=True,
         )
 
     def _selected(self, collection: Collection, selection: Selection) -> list[Record]:
@@ -225,7 +226,7 @@ class Operation:
         if current is None:
             state.version = history.first_version(self._connection, collection, write.id)
             state.updated_at = write.at
-            history.added(self._connection, collection, state, write.at)
+            history.restored(self._connection, collection, state, write.at)
             self._memories.insert(collection, state, state.seq)
             return state
         if write.user_id is not None and current.user_id != write.user_id:
@@ -328,6 +329,7 @@ class Operation:
         if collection is None:
             return 0
         deleted = self.delete(Delete(write.tenant, write.name, Selection(Scope()))).count
+        history.dropped(self._connection, collection)
         keyword_index.drop(self._connection, collection.key)
         self._connection.execute("DELETE FROM collection WHERE cid = ?", (collection.key,))
         self._state.remove(collection)

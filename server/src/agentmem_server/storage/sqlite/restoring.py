@@ -21,22 +21,15 @@ def state(
     """
     if current is not None and rows.is_expired(current, asked.at):
         raise _not_kept(asked)
-    if (
-        current is not None
-        and current.version == asked.version
-        and asked.user_id
-        in (
-            None,
-            current.user_id,
-        )
-    ):
+    if current is not None and asked.user_id not in (None, current.user_id):
+        current = None
+    if current is not None and current.version == asked.version:
         return replace(current, vectors=rows.vectors(connection, current.seq))
     found = _image(connection, collection, asked.id, asked.version)
-    if found is None or (asked.user_id is not None and found.user_id != asked.user_id):
-        raise _refusal(connection, collection, asked)
+    if found is None or asked.user_id not in (None, found.user_id):
+        raise _refusal(connection, collection, current, asked)
     if rows.is_expired(found, asked.at):
         raise _not_kept(asked)
-    found.vectors = _vectors(connection, collection, asked.id, asked.version, current)
     return found
 
 
@@ -74,48 +67,44 @@ def _not_kept(asked: Restore) -> NotFound:
 
 
 def _refusal(
-    connection: apsw.Connection, collection: Collection, asked: Restore
+    connection: apsw.Connection, collection: Collection, current: Record | None, asked: Restore
 ) -> NotFound | InvalidRequest:
     """Why there is no state of a version."""
     known = connection.execute(
-        "SELECT version, action, user_id FROM event WHERE cid = ? AND id = ? AND version >= ? "
+        "SELECT version, action FROM event WHERE cid = ? AND id = ? AND version >= ? "
         "AND (? IS NULL OR user_id = ?) ORDER BY eid LIMIT 1",
         (collection.key, asked.id, asked.version, asked.user_id, asked.user_id),
     ).fetchone()
-    if known is None:
-        return no_version(asked)
-    if known[0] == asked.version and known[1] in ("deleted", "expired"):
+    if known is not None and known[0] == asked.version and known[1] in ("deleted", "expired"):
         return InvalidRequest(
-            f"the memory {shown(asked.id)} was deleted in version {asked.version}: choose one in "
-            "which it was there"
+            f"the memory {shown(asked.id)} was not there in version {asked.version}: choose one in "
+            "which it was"
         )
-    return _not_kept(asked)
+    if known is not None or (current is not None and asked.version < current.version):
+        return _not_kept(asked)
+    return no_version(asked)
 
 
 def _image(
     connection: apsw.Connection, collection: Collection, id: str, version: int
 ) -> Record | None:
     found = connection.execute(
-        f"SELECT {IMAGE_COLUMNS} FROM event e JOIN image i USING (eid) "
+        f"SELECT {IMAGE_COLUMNS}, i.eid FROM event e JOIN image i USING (eid) "
         "WHERE e.cid = ? AND e.id = ? AND e.version = ?",
         (collection.key, id, version + 1),
     ).fetchone()
-    return None if found is None else rows.to_record(found)
+    if found is None:
+        return None
+    record = rows.to_record(found[:-1])
+    record.vectors = _vectors(connection, record, since=found[-1])
+    return record
 
 
-def _vectors(
-    connection: apsw.Connection,
-    collection: Collection,
-    id: str,
-    version: int,
-    current: Record | None,
-) -> bytes:
-    """The vectors of a version: those that a later event replaced, or that are still there."""
+def _vectors(connection: apsw.Connection, state: Record, since: int) -> bytes:
+    """The vectors of an image: its own or a later one's, or those that are still there."""
     found = connection.execute(
-        "SELECT i.vectors FROM event e JOIN image i USING (eid) WHERE e.cid = ? AND e.id = ? "
-        "AND e.version > ? AND i.vectors IS NOT NULL ORDER BY e.eid LIMIT 1",
-        (collection.key, id, version),
+        "SELECT vectors FROM image WHERE rid = ? AND eid >= ? AND vectors IS NOT NULL "
+        "ORDER BY eid LIMIT 1",
+        (state.seq, since),
     ).fetchone()
-    if found is not None:
-        return bytes(found[0])
-    return b"" if current is None else rows.vectors(connection, current.seq)
+    return rows.vectors(connection, state.seq) if found is None else bytes(found[0])

@@ -42,8 +42,9 @@ CREATE INDEX event_by_tenant ON event (tenant);
 CREATE INDEX event_by_user ON event (tenant, user_id) WHERE user_id IS NOT NULL;
 
 -- What a memory was before an event, its id and scope being the event's, its version one less.
--- `vectors` are those that the event replaced or deleted; NULL where they stayed: then they are
--- those of the memory's next image that has some, or of the memory.
+-- `vectors` are those that the event replaced; NULL where they stayed: then they are those of the
+-- next image with the same `rid` that has some, or in the table `vector`, where those of a deleted
+-- memory stay for as long as its last image needs them.
 CREATE TABLE image (
     eid INTEGER PRIMARY KEY,
     rid INTEGER NOT NULL,
@@ -61,6 +62,7 @@ CREATE TABLE image (
     index_texts TEXT,
     vectors BLOB
 ) STRICT;
+CREATE INDEX image_by_rid ON image (rid);
 CREATE INDEX image_by_expiry ON image (expires_at) WHERE expires_at IS NOT NULL;
 
 -- The last event that is no longer kept: one row.
@@ -133,7 +135,7 @@ CREATE INDEX memory_by_session ON memory (cid, session_id) WHERE session_id IS N
 CREATE INDEX memory_by_expiry ON memory (cid, expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX memory_by_namespace ON memory (cid, namespace) WHERE namespace IS NOT NULL;
 
--- A record's vectors, one after the other.
+-- A record's vectors, one after the other; perhaps of one that is deleted (see the table `image`).
 CREATE TABLE vector (
     rid INTEGER PRIMARY KEY,
     data BLOB NOT NULL
