@@ -137,7 +137,7 @@ async def test_it_is_part_of_the_caller_s_trace(
 async def test_a_traceparent_that_is_none(
     api: httpx.AsyncClient, spans: InMemorySpanExporter, header: str
 ) -> None:
-    headers = {"traceparent": header.encode("latin-1")}
+    headers = {b"traceparent": header.encode("latin-1")}
     assert (await api.get("/health/live", headers=headers)).status_code == 200
     (span,) = server_spans(spans)
     assert span.parent is None

@@ -87,6 +87,7 @@ async def open_app(
         keyring = _keyring(store, settings)
         feed = Feed(store, max_followers=settings.max_streams, still_opens=keyring.still_opens)
         stack.callback(feed.close)
+        metrics.level("agentmem_feed_followers", "Who follows the feed now.", lambda: len(feed))
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),

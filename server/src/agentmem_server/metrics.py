@@ -18,8 +18,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from .cache import Cache
+from .watch import METHODS
 
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -32,12 +32,10 @@ class Metrics:
 
     Attributes:
         in_progress: requests that are being answered; whoever answers them counts.
-        websockets: those that are open, likewise.
     """
 
     def __init__(self, version: str) -> None:
         self.in_progress = 0
-        self.websockets = 0
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -51,13 +49,10 @@ class Metrics:
             registry=registry,
         )
         self._by_labels: dict[tuple[str, str | None, int], Histogram] = {}
-        self._level(
+        self.level(
             "agentmem_http_requests_in_progress",
             "Requests that are being answered, streams among them.",
             lambda: self.in_progress,
-        )
-        self._level(
-            "agentmem_websockets_open", "WebSockets that are open.", lambda: self.websockets
         )
         self._batch_size = Histogram(
             "agentmem_batch_size",
@@ -90,7 +85,7 @@ class Metrics:
 
     def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """A request was answered; its route is a pattern, None where there is none for it."""
-        known = method if method in _METHODS else "other"
+        known = method if method in METHODS else "other"
         key = (known, route, status)
         series = self._by_labels.get(key)  # in a third of the time that `labels` takes
         if series is None:
@@ -111,7 +106,8 @@ class Metrics:
         """The event loop was late."""
         self._lag.observe(seconds)
 
-    def _level(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+    def level(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Tell of a number that goes up and down; ``read`` is called from any thread."""
         Gauge(name, meaning, registry=self._registry).set_function(read)
 
     def gather(

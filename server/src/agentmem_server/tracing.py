@@ -17,8 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from . import __version__
-
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+from .watch import METHODS
 
 
 class Tracing:
@@ -80,7 +79,7 @@ class RequestSpan:
         self, *, method: str, route: str | None, status: int | None, request_id: str
     ) -> None:
         """How it went: its route's pattern, its status; None where nothing was answered."""
-        known = method if method in _METHODS else "_OTHER"
+        known = method if method in METHODS else "_OTHER"
         self._span.update_name(f"{known} {route}" if route else known)
         self._span.set_attribute("http.request.method", known)
         self._span.set_attribute("agentmem.request_id", request_id)

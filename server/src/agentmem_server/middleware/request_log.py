@@ -8,6 +8,7 @@ from agentmem_client.ids import new_id
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..access import Access
+from ..watch import METHODS
 
 _log = structlog.get_logger()
 _GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -56,11 +57,12 @@ class RequestLog:
             route = scope.get("route")
             path = getattr(route, "path", None)
             access = state.get("access")
+            method = scope.get("method", "GET")  # a WebSocket begins as one
             log = _log.debug if path and path.startswith(_QUIET) else _log.info
             log(
                 "request",
                 request_id=request_id,
-                method=scope.get("method", "GET"),  # a WebSocket begins as one
+                method=method if method in METHODS else "other",
                 route=path,
                 key=access.key_id if isinstance(access, Access) else None,
                 status=status,

@@ -16,9 +16,6 @@ class RequestMetrics:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and count it."""
-        if scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
-            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -40,10 +37,3 @@ class RequestMetrics:
             route = getattr(scope.get("route"), "path", None)
             seconds = time.perf_counter() - started
             self._metrics.request(scope["method"], route, status, seconds)
-
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._metrics.websockets += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._metrics.websockets -= 1
