@@ -256,6 +256,7 @@ async def test_every_response_says_its_headers(document: Json) -> None:
         assert ("ETag" in headers) == versioned, operation["operationId"]
         refused = status == 429 or (status == 503 and (row is None or 503 not in row.also))
         assert ("Retry-After" in headers) == refused, operation["operationId"]
+        assert ("WWW-Authenticate" in headers) == (status == 401), operation["operationId"]
         limited = {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"} <= headers
         assert limited == (row is not e.LIVE or status != 200), operation["operationId"]
     assert "Allow" in document["components"]["responses"]["MethodNotAllowed"]["headers"]
@@ -476,6 +477,25 @@ async def test_answers_to_keys_are_what_is_documented(open_api: "OpenApi") -> No
             assert "ratelimit-remaining" in answer.headers
         assert answer.status_code == 429
         assert (await ask(e.LIVE, "")).status_code == 200
+
+
+async def test_answers_to_a_key_of_one_user_are_what_is_documented(open_api: "OpenApi") -> None:
+    async with open_api(admin_key=ADMIN_KEY, rate_limit=0) as api:
+        document = (await api.get("/openapi.json")).json()
+        documented = {one["operationId"]: one for _, _, one in operations(document)}
+        api.headers["X-API-Key"] = ADMIN_KEY
+        wish = {"name": "n", "user_id": "ann", "tenant": "t"}
+        made = await api.post(e.CREATE_KEY.path, json=wish)
+        api.headers["X-API-Key"] = made.json()["key"]
+        statuses = set()
+        for name, answer in await requests(api):
+            check_answer(document, documented[name], answer)
+            statuses.add((name, answer.status_code))
+        for user in ("ann", "bob"):
+            answer = await api.delete(e.ERASE_USER.url(id=user))
+            check_answer(document, documented[e.ERASE_USER.name], answer)
+            statuses.add((user, answer.status_code))
+        assert {("ann", 200), ("bob", 404), (e.ADD_MEMORY.name, 403)} <= statuses
 
 
 async def test_the_feed_is_what_is_documented(running_server: "Server", document: Json) -> None:

@@ -48,6 +48,12 @@ HEADERS: Mapping[str, Any] = {
         "schema": {"type": "string"},
         "example": "DELETE, GET, HEAD, PATCH",
     },
+    "WWWAuthenticate": {
+        "description": "How to send a key, besides `X-API-Key`.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": 'Bearer realm="AgentMem"',
+    },
     "RateLimitLimit": {
         "description": "How many requests may be made in a window; not there where any number may.",
         "schema": {"type": "integer", "minimum": 0},
@@ -68,6 +74,13 @@ RATE_HEADERS = {
     "RateLimit-Limit": "RateLimitLimit",
     "RateLimit-Remaining": "RateLimitRemaining",
     "RateLimit-Reset": "RateLimitReset",
+}
+
+_ERROR_HEADERS: Mapping[int, tuple[str, ...]] = {
+    401: ("WWW-Authenticate",),
+    405: ("Allow",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
 }
 
 MEANINGS: Mapping[int, str] = {
@@ -101,8 +114,7 @@ def error_reference(status: int) -> dict[str, str]:
 def headers(*names: str, limited: bool = True) -> dict[str, Any]:
     """The headers of a response: these, and those that all responses have."""
     shared = {"X-Request-ID": "RequestId"} | (RATE_HEADERS if limited else {})
-    given = {"ETag": "ETag", "Retry-After": "RetryAfter", "Allow": "Allow"}
-    chosen = {name: given[name] for name in names} | shared
+    chosen = {name: name.replace("-", "") for name in names} | shared
     return {name: {"$ref": f"#/components/headers/{target}"} for name, target in chosen.items()}
 
 
@@ -111,7 +123,7 @@ def _name(status: int) -> str:
 
 
 def _error_response(status: int) -> dict[str, Any]:
-    more = {405: ("Allow",), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
+    more = _ERROR_HEADERS.get(status, ())
     examples = {
         code: {
             "value": {
