@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +14,10 @@ from .access import Access
 from .storage import Event, EventsRequest, Store
 
 _BATCH = 100
-"""Events told at once."""
+"""Events told at once, at most."""
+_FIRST = 10
+_LARGE = 1_000_000
+"""Bytes of events told at once, about: larger ones come fewer at a time."""
 _PAUSE = 0.1
 """Seconds between two reads of one follower that knows all there is."""
 _CHECK = 0.3
@@ -31,6 +34,15 @@ async def _always(_access: Access) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """An event as it is told: ``data`` is the JSON of a `models.Event`."""
+
+    id: int
+    action: m.Action
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class News:
     """What a follower is told next.
 
@@ -41,7 +53,7 @@ class News:
             was one of another database: the id after which all are told.
     """
 
-    events: list[m.Event]
+    events: list[Told]
     position: int
     lost: int | None = None
 
@@ -100,7 +112,7 @@ class Feed:
                 "raise AGENTMEM_MAX_STREAMS",
                 retry_after=5.0,
             )
-        request = EventsRequest(query.after or 0, _BATCH, scope, query.collection)
+        request = EventsRequest(query.after or 0, _FIRST, scope, query.collection)
         follower = Follower(self, access, request)
         self._followers.add(follower)
         if query.after is None:
@@ -139,6 +151,7 @@ class Follower:
         self._feed = feed
         self._access = access
         self._request = request
+        self._limit = request.limit
         self.position = request.after
         self._news = asyncio.Event()
         self._news.set()  # of what came before it, it was told nothing yet
@@ -192,15 +205,15 @@ class Follower:
 
     async def _read(self) -> News:
         self._news.clear()
-        store, after = self._feed.store, self.position
+        store, after, limit = self._feed.store, self.position, self._limit
         async with self._feed.reads:
             # Before the events: what isn't among them up to here, isn't for this follower.
             last = await store.last_event()
-            events = await self._events(after)
+            events = await self._events(after, limit)
             # After them: what is no longer kept now may have been missing there.
             forgotten = await store.forgotten()
         self._read_at = self._loop.time()
-        if len(events) == _BATCH:
+        if len(events) == limit:
             self._news.set()  # there may be more
         else:
             self._read_at += _PAUSE
@@ -209,12 +222,18 @@ class Follower:
             lost = self.position = last  # it knows another database, or this one's lost future
         if events:
             self.position = events[-1].id
-        if len(events) < _BATCH:
+        if len(events) < limit:
             self.position = max(self.position, last)
-        return News([records.to_event(event) for event in events], self.position, lost)
+        told = [_told(event) for event in events]
+        size = sum(len(one.data) for one in told)
+        if size > _LARGE:
+            self._limit = max(1, len(told) * _LARGE // size)
+        elif told:
+            self._limit = min(_BATCH, 2 * self._limit)
+        return News(told, self.position, lost)
 
-    async def _events(self, after: int) -> list[Event]:
-        request = EventsRequest(after, _BATCH, self._request.scope, self._request.collection)
+    async def _events(self, after: int, limit: int) -> list[Event]:
+        request = replace(self._request, after=after, limit=limit)
         return await self._feed.store.events(self._access.caller.tenant, request)
 
     async def _wait(self, seconds: float) -> None:
@@ -228,3 +247,8 @@ class Follower:
                 await self._news.wait()
         except TimeoutError:
             pass  # time to check, or for a sign of life
+
+
+def _told(event: Event) -> Told:
+    data = records.to_event(event).model_dump_json().encode()
+    return Told(event.id, event.action, data)

@@ -72,6 +72,8 @@ class History:
     async def erase(self, caller: Caller, user_id: str) -> m.ErasedAnswer:
         """Delete all memories of a user with their history, here and in the caches.
 
+        What others add of the user meanwhile, and is written after it, is new.
+
         Raises:
             NotFound: when the caller is another user.
         """

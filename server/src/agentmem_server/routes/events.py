@@ -24,7 +24,7 @@ SOCKET_PATH = f"{e.EVENTS.path}/ws"
 POSITION_HEADER = "X-Last-Event-ID"
 """Of an answer: the id of the event that it starts after."""
 _ID = re.compile(r"[0-9]{1,19}")
-_SLOWEST = 30.0
+_SLOWEST = 60.0
 """Seconds that a follower may take to read what it is told."""
 _GAP = 0.1
 """Seconds between two messages of a WebSocket's client that are read, and ignored."""
@@ -127,8 +127,7 @@ async def _messages(follower: Follower) -> AsyncIterator[bytes]:
                 yield _message("reset", to_json(_reset(news.lost)), news.lost)
             if news.events:
                 yield b"".join(
-                    _message(event.action, event.model_dump_json().encode(), event.id)
-                    for event in news.events
+                    _message(event.action, event.data, event.id) for event in news.events
                 )
             elif news.lost is None:
                 yield b": still here\n" + _position(news.position)
@@ -164,7 +163,7 @@ async def _tell(websocket: WebSocket, follower: Follower) -> None:
                 if news.lost is not None:
                     await websocket.send_text(to_json({"reset": _reset(news.lost)}).decode())
                 for event in news.events:
-                    await websocket.send_text(event.model_dump_json())
+                    await websocket.send_text(event.data.decode())
     except APIError as error:
         await websocket.close(_CLOSE_CODES.get(error.status, 1011), error.message[:100])
     except WebSocketDisconnect:
