@@ -75,7 +75,7 @@ async def open_app(
         if llm is not None:
             stack.push_async_callback(llm.close)
         if embedder is None:
-            embedder = await _open_embedder(settings)
+            embedder = await open_configured_embedder(settings)
             stack.push_async_callback(embedder.close)
         store = await open_store(settings.database_url, readers=settings.readers, watch=watch)
         stack.push_async_callback(store.close)
@@ -122,7 +122,13 @@ async def open_app(
         yield app
 
 
-async def _open_embedder(settings: Settings) -> Embedder:
+async def open_configured_embedder(settings: Settings) -> Embedder:
+    """The embedder that the settings name; the caller closes it.
+
+    Raises:
+        EmbedderMisconfigured: when its settings can't work.
+        EmbedderUnavailable: when it does not answer.
+    """
     key = settings.embedder_key
     return await open_embedder(
         settings.embedder,

@@ -4,7 +4,8 @@ A store keeps the memories of all tenants, each in one of the tenant's collectio
 write after it is durable, and every read that starts after that answer sees it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,12 +82,14 @@ __all__ = [
     "SearchRequest",
     "Selection",
     "Session",
+    "Snapshot",
     "Store",
     "Stored",
     "Sweep",
     "Update",
     "Write",
     "open_keys",
+    "open_snapshot",
     "open_store",
 ]
 
@@ -176,6 +179,22 @@ class Store(Protocol):
         """Finish what was accepted and let go of the files and connections."""
 
 
+class Snapshot(Protocol):
+    """One state of a store, read without being its server. Its methods block."""
+
+    def collections(self, tenant: str) -> list[Collection]:
+        """All collections of a tenant, by name."""
+
+    def count(self, collection: Collection) -> int:
+        """How many living records the collection holds."""
+
+    def records(self, collection: Collection, *, with_vectors: bool) -> Iterator[Record]:
+        """The living records, by seq, read as they are asked for."""
+
+    def get(self, collection: Collection, ids: Sequence[str]) -> list[Record]:
+        """The records with these ids and their vectors, in this order; missing ones are skipped."""
+
+
 async def open_store(url: str, *, readers: int, watch: Watch = NOBODY) -> Store:
     """Open the store that a URL names, making what isn't there.
 
@@ -208,6 +227,22 @@ def open_keys(url: str, *, make: bool = True) -> KeyFile:
     from .sqlite.keys import SqliteKeys
 
     return SqliteKeys(Path(_sqlite_path(url)), make=make)
+
+
+def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:
+    """Open one state of the store that a URL names; its server may run and write meanwhile.
+
+    Nothing is made and nothing changes.
+
+    Raises:
+        InvalidRequest: for a URL of another kind.
+        NotFound: there is no such store. Here or when it is entered.
+        Unavailable: where the store can't be read; the message says why. Likewise, or later.
+    """
+    path = _sqlite_path(url)
+    from .sqlite import snapshot
+
+    return snapshot.open_snapshot(Path(path))
 
 
 def _sqlite_path(url: str) -> str:

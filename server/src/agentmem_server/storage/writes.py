@@ -15,7 +15,7 @@ class Put:
     Answers ``list[Stored]``. The collection is made with ``embedding`` if it isn't there; one that
     is there must embed alike, unless none of the records has a vector. What ``replacing`` selects
     is deleted first, in the same step. With ``user_id``, a record of another user's is not replaced
-    (`Conflict`).
+    (`Conflict`). ``at`` is when it is written, where that is not when the records were changed.
     """
 
     tenant: str
@@ -24,6 +24,7 @@ class Put:
     records: Sequence[Record]
     replacing: Selection | None = None
     user_id: str | None = None
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from ._fields import MAX_VERSION, Answer, EventId, Limit, Name, Request, Scope
 from .memories import CollectionQuery, Memory
 
 Action = Literal["added", "updated", "deleted", "expired", "erased"]
+"""What became of a memory."""
 
 
 class Event(Answer):

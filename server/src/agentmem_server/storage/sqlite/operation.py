@@ -72,10 +72,10 @@ class Operation:
             collection.embedding.check_given(write.embedding)
         if write.replacing is not None:
             self.delete(Delete(write.tenant, write.collection, write.replacing))
-        return [self._put_record(collection, record, write.user_id) for record in write.records]
+        return [self._put_record(collection, record, write) for record in write.records]
 
-    def _put_record(self, collection: Collection, record: Record, user_id: str | None) -> Stored:
-        now = record.updated_at
+    def _put_record(self, collection: Collection, record: Record, write: Put) -> Stored:
+        user_id, now = write.user_id, record.updated_at if write.at is None else write.at
         before = self._memories.find(collection, record.id)
         if before is not None and rows.is_expired(before, now):
             self._expire(collection, [before.seq], now)
