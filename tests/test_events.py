@@ -557,13 +557,13 @@ async def test_the_log_has_a_line_for_each_and_tells_nothing_of_it(
         url = f"ws{server.url.removeprefix('http')}/SecretPath?SecretQuery"
         with pytest.raises(InvalidStatus) as nowhere:
             await connect(url, proxy=None)
-        assert nowhere.value.response.status_code == 403
+        assert nowhere.value.response.status_code == 404
     await asyncio.to_thread(server.stop)
     log = server.log_text()
     assert "Secret" not in log
     lines = [json.loads(line) for line in log.splitlines()]
     ended = [(line["route"], line["status"]) for line in lines if line["event"] == "request"]
-    for one in [(EVENTS, 200), (SOCKET, 101), (SOCKET, 422), (None, 403)]:
+    for one in [(EVENTS, 200), (SOCKET, 101), (SOCKET, 422), (None, 404)]:
         assert ended.count(one) == 1, ended
 
 

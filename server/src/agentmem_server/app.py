@@ -27,6 +27,7 @@ from .middleware.request_log import RequestLog
 from .middleware.request_metrics import RequestMetrics
 from .middleware.request_spans import RequestSpans
 from .routes.catalog import CatalogRoutes
+from .routes.docs import docs_routes
 from .routes.errors import handle_errors
 from .routes.events import EventRoutes
 from .routes.health import HealthRoutes
@@ -98,6 +99,7 @@ async def open_app(
                 *HealthRoutes(store.checks(), {} if llm is None else {"llm": llm.check}).routes(),
                 *MetricsRoutes(metrics).routes(),
                 *openapi_routes(),
+                *docs_routes(),
             ],
             middleware=[
                 Middleware(RequestLog),

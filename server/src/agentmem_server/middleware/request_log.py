@@ -47,7 +47,7 @@ class RequestLog:
                     (b"x-request-id", request_id.encode()),
                 ]
             elif message["type"] == "websocket.close" and status == 499:
-                status = 403  # what becomes of a WebSocket that no route is for
+                status = 403  # what becomes of a WebSocket that is closed before it is open
             await send(message)
 
         try:
