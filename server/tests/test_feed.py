@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 from agentmem_client import models as m
 from agentmem_client.errors import Forbidden, Overloaded, Unauthorized, Unavailable
-from agentmem_server.access import OPERATOR, Access
-from agentmem_server.callers import Caller
-from agentmem_server.feed import Feed, Follower, News
+from agentmem_server.access.access import OPERATOR, Access
+from agentmem_server.access.callers import Caller
+from agentmem_server.engine.feed import Feed, Follower, News
 from agentmem_server.storage import Event, EventsRequest, Scope, Store
 
 BOUND = Access(Caller("default", "ann"), frozenset({"read"}), key_id="a key")

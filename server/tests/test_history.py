@@ -12,8 +12,8 @@ import pytest
 from agentmem_client import models as m
 from agentmem_client.errors import APIError, InvalidRequest, NotFound
 from agentmem_server import times
-from agentmem_server.callers import Caller
-from agentmem_server.engine import Engine
+from agentmem_server.access.callers import Caller
+from agentmem_server.engine.engine import Engine
 from agentmem_server.storage import Collection, Event, EventsRequest, Outcome, Record, SearchRequest
 from agentmem_server.storage import Write as StoreWrite
 from agentmem_server.storage.sqlite import SqliteStore

@@ -18,9 +18,9 @@ from agentmem_client.errors import (
     Unavailable,
 )
 from agentmem_server import times
-from agentmem_server.access import OPERATOR, Access
-from agentmem_server.callers import Caller
-from agentmem_server.keyring import Keyring, key_id
+from agentmem_server.access.access import OPERATOR, Access
+from agentmem_server.access.callers import Caller
+from agentmem_server.access.keyring import Keyring, key_id
 from agentmem_server.storage import ApiKey, Outcome, PutKey, RevokeKey, Write
 
 ADMIN_KEY = "the-operators-own-key-of-at-least-32-characters"

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from agentmem_client import models as m
-from agentmem_server import loop_lag
+from agentmem_server.access.callers import Caller
 from agentmem_server.batcher import Batcher
-from agentmem_server.callers import Caller
-from agentmem_server.engine import Engine
-from agentmem_server.loop_lag import watching_lag
-from agentmem_server.metrics import Metrics
+from agentmem_server.engine.engine import Engine
 from agentmem_server.storage import open_store
-from agentmem_server.watch import Watch
+from agentmem_server.telemetry import loop_lag
+from agentmem_server.telemetry.loop_lag import watching_lag
+from agentmem_server.telemetry.metrics import Metrics
+from agentmem_server.telemetry.watch import Watch
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from agentmem_client.errors import APIError, Unauthorized
-from agentmem_server.access import OPERATOR, Access
+from agentmem_server.access.access import OPERATOR, Access
+from agentmem_server.access.callers import Caller
+from agentmem_server.access.keyring import Keyring
+from agentmem_server.access.windows import Windows
 from agentmem_server.addresses import client_network, is_loopback, parse_networks
-from agentmem_server.callers import Caller
-from agentmem_server.keyring import Keyring
 from agentmem_server.middleware.rate_limit import RateLimit
 from agentmem_server.storage import ApiKey, Outcome, Write
-from agentmem_server.windows import Windows
 
 Message = dict[str, Any]
 NO_KEY = Unauthorized("send a key")

@@ -4,7 +4,7 @@ import random
 import tracemalloc
 
 import pytest
-from agentmem_server.search_counts import SearchCounts, Tally
+from agentmem_server.engine.search_counts import SearchCounts, Tally
 
 
 def tally(*seconds: float) -> Tally:

@@ -8,9 +8,9 @@ import pytest
 from agentmem_client import models as m
 from agentmem_client.errors import Unavailable
 from agentmem_server import times
-from agentmem_server.callers import Caller
-from agentmem_server.search_counts import SearchCounts
-from agentmem_server.stats import Stats
+from agentmem_server.access.callers import Caller
+from agentmem_server.engine.search_counts import SearchCounts
+from agentmem_server.engine.stats import Stats
 from agentmem_server.storage import Figures, Store
 
 DAY = 86_400 * 1_000_000

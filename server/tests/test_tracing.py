@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from agentmem_server.app import open_app
 from agentmem_server.settings import Settings
-from agentmem_server.tracing import Tracing
+from agentmem_server.telemetry.tracing import Tracing
 from numpy.typing import NDArray
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -44,7 +44,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr("agentmem_server.tracing.open_tracing", lambda: Tracing(provider))
+    monkeypatch.setattr("agentmem_server.telemetry.tracing.open_tracing", lambda: Tracing(provider))
     return exporter
 
 

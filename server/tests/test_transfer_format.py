@@ -7,7 +7,8 @@ import pytest
 from agentmem_client.errors import InvalidRequest
 from agentmem_client.models import MAX_TTL
 from agentmem_client.vectors import pack, to_base64
-from agentmem_server import records, times
+from agentmem_server import times
+from agentmem_server.engine import records
 from agentmem_server.storage import Collection, Embedding, Record
 from agentmem_server.transfer import format
 from agentmem_server.transfer.entries import Entry, Incoming, NewCollection, Note, Unreadable

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from agentmem_server.windows import Windows
+from agentmem_server.access.windows import Windows
 from hypothesis import given
 from hypothesis import strategies as st
 from limits import RateLimitItemPerSecond

@@ -11,13 +11,12 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from . import __version__
+from .access.keyring import DEFAULT_RATE, Keyring
 from .embedding import Embedder, open_embedder
-from .engine import Engine, Limits
-from .feed import Feed
-from .keyring import DEFAULT_RATE, Keyring
+from .engine.engine import Engine, Limits
+from .engine.feed import Feed
+from .engine.stats import Stats
 from .llm import LLMCheck
-from .loop_lag import watching_lag
-from .metrics import Metrics
 from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
 from .middleware.last_resort import LastResort
@@ -38,13 +37,14 @@ from .routes.metrics import MetricsRoutes
 from .routes.openapi import openapi_routes
 from .routes.stats import StatsRoutes
 from .settings import Settings
-from .stats import Stats
 from .storage import Store, open_store
 from .sweeper import sweeping
-from .watch import Watch
+from .telemetry.loop_lag import watching_lag
+from .telemetry.metrics import Metrics
+from .telemetry.watch import Watch
 
 if TYPE_CHECKING:  # it needs an extra
-    from .tracing import Tracing
+    from .telemetry.tracing import Tracing
 
 
 @asynccontextmanager
@@ -101,25 +101,35 @@ async def open_app(
                 *openapi_routes(),
                 *docs_routes(),
             ],
-            middleware=[
-                Middleware(RequestLog),
-                Middleware(RequestMetrics, metrics=metrics),
-                *([] if tracing is None else [Middleware(RequestSpans, tracing=tracing)]),
-                Middleware(LastResort),
-                Middleware(RawPath),
-                Middleware(Authentication, keyring=keyring),
-                Middleware(RateLimit, keyring=keyring, open_rate=settings.rate_limit or 0.0),
-                Middleware(BodyLimit, limit=settings.max_body),
-            ],
+            middleware=_middleware(settings, keyring, metrics, tracing),
         )
-        await stack.enter_async_context(sweeping(engine.sweep, settings.sweep_interval))
-        forget = partial(engine.history.forget, settings.history_ttl)
-        await stack.enter_async_context(sweeping(forget, settings.sweep_interval, "old events"))
-        app.state.close_streams = feed.close
-        await stack.enter_async_context(watching_lag(metrics.lag))
         app.router.redirect_slashes = False
+        app.state.close_streams = feed.close
         handle_errors(app)
+        forget = partial(engine.history.forget, settings.history_ttl)
+        for background in (
+            sweeping(engine.sweep, settings.sweep_interval),
+            sweeping(forget, settings.sweep_interval, "old events"),
+            watching_lag(metrics.lag),
+        ):
+            await stack.enter_async_context(background)
         yield app
+
+
+def _middleware(
+    settings: Settings, keyring: Keyring, metrics: Metrics, tracing: "Tracing | None"
+) -> list[Middleware]:
+    """What a request passes, the outermost first."""
+    return [
+        Middleware(RequestLog),
+        Middleware(RequestMetrics, metrics=metrics),
+        *([] if tracing is None else [Middleware(RequestSpans, tracing=tracing)]),
+        Middleware(LastResort),
+        Middleware(RawPath),
+        Middleware(Authentication, keyring=keyring),
+        Middleware(RateLimit, keyring=keyring, open_rate=settings.rate_limit or 0.0),
+        Middleware(BodyLimit, limit=settings.max_body),
+    ]
 
 
 async def open_configured_embedder(settings: Settings) -> Embedder:
@@ -159,7 +169,7 @@ def _open_tracing(settings: Settings) -> "Tracing | None":
     if not settings.tracing:
         return None
     try:
-        from .tracing import open_tracing
+        from .telemetry.tracing import open_tracing
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
             raise

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from agentmem_client.errors import Overloaded, PayloadTooLarge
 
-from .watch import NOBODY, Watch
+from .telemetry.watch import NOBODY, Watch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -12,8 +12,8 @@ from agentmem_client.instants import parse_instant
 from pydantic import ValidationError
 
 from .. import times
-from ..access import DEFAULT_TENANT
-from ..keyring import described, key_id, new_key
+from ..access.access import DEFAULT_TENANT
+from ..access.keyring import described, key_id, new_key
 from ..storage import ApiKey, open_keys
 from .common import Refused, add_database, read_settings, without_prefix
 

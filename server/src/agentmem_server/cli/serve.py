@@ -16,9 +16,9 @@ from agentmem_client.errors import NotFound
 from .. import __version__
 from ..addresses import is_loopback, parse_networks
 from ..app import open_app
-from ..log import configure_logging
 from ..settings import Settings
 from ..storage import open_keys
+from ..telemetry.log import configure_logging
 from .common import Refused, add_database, read_settings
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from agentmem_client.models import DEFAULT_COLLECTION, Name
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
-from ..access import DEFAULT_TENANT
+from ..access.access import DEFAULT_TENANT
 from ..app import open_configured_embedder
 from ..embedding.batched import BatchedEmbedder
-from ..log import configure_logging
 from ..settings import Settings
 from ..storage import open_snapshot, open_store
+from ..telemetry.log import configure_logging
 from ..transfer import export
 from ..transfer.entries import Entry, reason
 from ..transfer.foreign.mem0 import read_mem0

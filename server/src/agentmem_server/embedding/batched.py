@@ -7,7 +7,7 @@ from agentmem_client.errors import InternalError, Unavailable
 
 from ..batcher import Batcher
 from ..cache import Cache
-from ..watch import NOBODY, Watch
+from ..telemetry.watch import NOBODY, Watch
 from . import Embedder, EmbedderUnavailable
 
 

@@ -7,9 +7,9 @@ from agentmem_client.endpoints import ENDPOINTS
 from agentmem_client.errors import APIError, Forbidden, Unauthorized
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..access import OPERATOR
+from ..access.access import OPERATOR
+from ..access.keyring import Keyring
 from ..addresses import is_loopback
-from ..keyring import Keyring
 
 _OPEN = frozenset(row.path for row in ENDPOINTS if not row.scopes)
 """What takes no key: the store is not asked for one either, since it may be what is down."""

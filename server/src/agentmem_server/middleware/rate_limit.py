@@ -10,11 +10,11 @@ from limits import RateLimitItemPerSecond
 from limits.aio.strategies import MovingWindowRateLimiter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..access import OPERATOR, Access
+from ..access.access import OPERATOR, Access
+from ..access.keyring import Keyring
+from ..access.windows import Windows
 from ..addresses import client_network
 from ..answers import refuse
-from ..keyring import Keyring
-from ..windows import Windows
 
 _LONGEST_WINDOW = 10
 """Seconds, for rates that fit into such a window: all of it may come at once."""

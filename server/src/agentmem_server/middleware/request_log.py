@@ -7,8 +7,8 @@ import structlog
 from agentmem_client.ids import new_id
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..access import Access
-from ..watch import METHODS
+from ..access.access import Access
+from ..telemetry.watch import METHODS
 
 _log = structlog.get_logger()
 _GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")

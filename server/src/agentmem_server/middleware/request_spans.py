@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:  # it needs an extra
-    from ..tracing import Tracing
+    from ..telemetry.tracing import Tracing
 
 
 class RequestSpans:

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..feed import Feed, Follower
+from ..engine.feed import Feed, Follower
 from .http import access, read_query, route
 
 _log = structlog.get_logger()

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..answers import answer, versioned
-from ..history import History
+from ..engine.history import History
 from .http import caller, read_body, read_query, route, segment
 
 

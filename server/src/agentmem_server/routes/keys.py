@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..access.keyring import Keyring
 from ..answers import answer
-from ..keyring import Keyring
 from .http import access, read_body, read_query, route, segment
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..answers import answer, json_answer, versioned
-from ..engine import Engine
+from ..engine.engine import Engine
 from .http import (
     access,
     caller,

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..metrics import Metrics
+from ..telemetry.metrics import Metrics
 from .http import access, read_query
 
 

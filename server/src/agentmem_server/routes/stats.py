@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..answers import answer
-from ..stats import Stats
+from ..engine.stats import Stats
 from .http import caller, read_query, route
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from agentmem_client.errors import APIError, InvalidRequest
 
-from ..watch import NOBODY, Watch
+from ..telemetry.watch import NOBODY, Watch
 from .keys import ApiKey, KeyFile
 from .reads import (
     Candidates,

@@ -18,7 +18,8 @@ from agentmem_client.vectors import to_base64
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import to_json
 
-from .. import records, times
+from .. import times
+from ..engine import records
 from ..storage import Collection, Embedding, Record
 from .entries import Entry, Incoming, NewCollection, Note, Unreadable, reason
 

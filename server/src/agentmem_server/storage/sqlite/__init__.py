@@ -16,7 +16,7 @@ import apsw
 from agentmem_client.errors import APIError, Unavailable
 from filelock import Timeout
 
-from ...watch import NOBODY, Watch
+from ...telemetry.watch import NOBODY, Watch
 from .. import (
     EVERYBODY,
     ApiKey,

@@ -9,7 +9,7 @@ from agentmem_client.models import ListQuery
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from .callers import Caller
+from ..access.callers import Caller
 
 _CURSOR = TypeAdapter(tuple[str, int, int])
 _LISTING = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from agentmem_client.errors import Forbidden
 
-from .storage import Scope
+from ..storage import Scope
 
 
 @dataclass(frozen=True, slots=True)

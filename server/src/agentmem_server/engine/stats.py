@@ -7,12 +7,12 @@ from functools import partial
 from agentmem_client import models as m
 from agentmem_client.errors import APIError
 
-from . import times
-from .batcher import Batcher
-from .cache import Cache
-from .callers import Caller
+from .. import times
+from ..access.callers import Caller
+from ..batcher import Batcher
+from ..cache import Cache
+from ..storage import Figures, Store
 from .search_counts import SearchCounts
-from .storage import Figures, Store
 
 _SHOWN = 20
 """Of so many users and agents the figures tell."""

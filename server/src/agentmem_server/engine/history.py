@@ -5,11 +5,12 @@ from collections.abc import Callable
 from agentmem_client import models as m
 from agentmem_client.errors import NotFound, shown
 
-from . import records, times
-from .batcher import Batcher
-from .callers import Caller
+from .. import times
+from ..access.callers import Caller
+from ..batcher import Batcher
+from ..storage import Erase, Erased, Forget, Outcome, Record, Restore, Store, Write
+from . import records
 from .preparing import no_memory
-from .storage import Erase, Erased, Forget, Outcome, Record, Restore, Store, Write
 
 _FORGOTTEN_AT_ONCE = 500
 """Events that one write removes: others wait for it some 10 ms."""

@@ -17,11 +17,11 @@ import structlog
 from agentmem_client import models as m
 from agentmem_client.errors import APIError, Forbidden, InvalidRequest, NotFound, Unauthorized
 
-from . import times
+from .. import times
+from ..cache import Cache
+from ..storage import ApiKey, Outcome, PutKey, RevokeKey, Write
 from .access import OPERATOR, Access
-from .cache import Cache
 from .callers import Caller
-from .storage import ApiKey, Outcome, PutKey, RevokeKey, Write
 
 _log = structlog.get_logger()
 

@@ -6,12 +6,15 @@ import numpy as np
 from agentmem_client.errors import DimensionMismatch, EmbedderMismatch, InvalidRequest
 from agentmem_client.models import Mode, SearchRequest
 
+from .. import times
+from ..storage import Candidates, Embedding, Ranked
 from .ranking import fuse, mmr
-from .storage import Candidates, Embedding, Ranked
 
 POOL = 100
 """How many candidates each channel of a hybrid search brings, at least."""
 DEFAULT_ALPHA = 0.5
+_LARGEST_KEPT = 1_000_000
+"""Bytes of an answer, past which it is not kept: the cache is bounded by entries."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,26 @@ class Plan:
     def by_keyword(self) -> bool:
         """Whether the keyword channel takes part."""
         return self.mode != "dense"
+
+
+@dataclass(frozen=True)
+class Found:
+    """An encoded answer, and when the first memory in it expires (microseconds).
+
+    One that ``refreshed`` a time to live is not kept: the next search has to refresh again.
+    """
+
+    body: bytes
+    expires_at: int | None
+    refreshed: bool
+
+    def lifetime(self) -> float:
+        """Seconds for which it holds; 0 where it is not to be kept."""
+        if self.refreshed or len(self.body) > _LARGEST_KEPT:
+            return 0.0
+        if self.expires_at is None:
+            return float("inf")
+        return (self.expires_at - times.now()) / 1_000_000
 
 
 def plan(request: SearchRequest, embedding: Embedding | None) -> Plan:

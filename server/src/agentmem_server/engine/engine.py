@@ -21,19 +21,13 @@ from agentmem_client.errors import (
     Unavailable,
 )
 
-from . import cursor, keywords, records, times
-from .batcher import Batcher
-from .cache import Cache
-from .callers import Caller
-from .catalog import Catalog
-from .embedding import Embedder
-from .embedding.batched import BatchedEmbedder
-from .history import History
-from .in_flight import InFlight
-from .preparing import Preparation, no_memory
-from .search import Plan, plan, rank
-from .search_counts import SearchCounts
-from .storage import (
+from .. import keywords, times
+from ..access.callers import Caller
+from ..batcher import Batcher
+from ..cache import Cache
+from ..embedding import Embedder
+from ..embedding.batched import BatchedEmbedder
+from ..storage import (
     STALE,
     Archive,
     Collection,
@@ -44,7 +38,6 @@ from .storage import (
     Put,
     Record,
     Refresh,
-    Scope,
     SearchRequest,
     Selection,
     Store,
@@ -52,15 +45,21 @@ from .storage import (
     Sweep,
     Write,
 )
-from .watch import NOBODY, Watch
+from ..telemetry.watch import NOBODY, Watch
+from . import cursor, records
+from .catalog import Catalog
+from .history import History
+from .in_flight import InFlight
+from .preparing import Preparation, no_memory
+from .search import Found, Plan, plan, rank
+from .search_counts import SearchCounts
+from .selecting import scope_of, selection_of
 
 _log = structlog.get_logger()
 
 _UPDATE_ATTEMPTS = 10
 _SWEPT_AT_ONCE = 200
 """Expired memories of a collection that one write deletes: others wait for it some 10 ms."""
-_LARGEST_KEPT = 1_000_000
-"""Bytes of a search's answer, past which it is not kept: the cache is bounded by entries."""
 
 
 @dataclass(frozen=True)
@@ -74,25 +73,6 @@ class Limits:
     embedding_cache_ttl: float = 300.0
     result_cache_size: int = 500
     result_cache_ttl: float = 60.0
-
-
-@dataclass(frozen=True)
-class _Found:
-    """An encoded answer, and when the first memory in it expires (microseconds).
-
-    One that ``refreshed`` a time to live is not kept: the next search has to refresh again.
-    """
-
-    body: bytes
-    expires_at: int | None
-    refreshed: bool
-
-    def lifetime(self) -> float:
-        if self.refreshed or len(self.body) > _LARGEST_KEPT:
-            return 0.0
-        if self.expires_at is None:
-            return float("inf")
-        return (self.expires_at - times.now()) / 1_000_000
 
 
 class Engine:
@@ -131,10 +111,10 @@ class Engine:
             cache_ttl=limits.embedding_cache_ttl,
             watch=watch,
         )
-        self._results: Cache[_Found] = Cache(
+        self._results: Cache[Found] = Cache(
             max_entries=limits.result_cache_size,
             ttl=limits.result_cache_ttl,
-            lifetime=_Found.lifetime,
+            lifetime=Found.lifetime,
         )
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
@@ -197,7 +177,7 @@ class Engine:
             names.add(replacing.collection)
         if len(names) > 1:
             raise InvalidRequest("an atomic batch goes into one collection: send one for each")
-        selection = None if replacing is None else _selection(caller, replacing)
+        selection = None if replacing is None else selection_of(caller, replacing)
         if not memories:
             if replacing is not None and selection is not None:
                 await self._writes.submit(Delete(caller.tenant, replacing.collection, selection))
@@ -232,7 +212,7 @@ class Engine:
         started = time.perf_counter()
         is_cached = True
 
-        async def compute() -> _Found:
+        async def compute() -> Found:
             nonlocal is_cached
             is_cached = False
             return await self._search(caller, request)
@@ -251,7 +231,7 @@ class Engine:
         )
         return found.body
 
-    async def _search(self, caller: Caller, request: m.SearchRequest) -> _Found:
+    async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:
         collection = await self._store.collection(caller.tenant, request.collection)
         chosen = plan(request, None if collection is None else collection.embedding)
         found: list[tuple[Record, float]] = []
@@ -259,7 +239,7 @@ class Engine:
             found = await self._store.search(
                 collection,
                 SearchRequest(
-                    selection=Selection(_scope(caller, request), request.filters),
+                    selection=Selection(scope_of(caller, request), request.filters),
                     vector=await self._query_vector(chosen, request, collection),
                     terms=keywords.keyword_query(request.query or "") if chosen.by_keyword else [],
                     depth=chosen.depth,
@@ -277,7 +257,7 @@ class Engine:
         ]
         expiries = [record.expires_at for record, _ in found if record.expires_at is not None]
         answer = m.SearchAnswer.model_construct(hits=hits)
-        return _Found(answer.model_dump_json().encode(), min(expiries, default=None), refreshed)
+        return Found(answer.model_dump_json().encode(), min(expiries, default=None), refreshed)
 
     async def _query_vector(
         self, chosen: Plan, request: m.SearchRequest, collection: Collection
@@ -347,7 +327,7 @@ class Engine:
         found = await self._store.page(
             collection,
             ListRequest(
-                selection=Selection(_scope(caller, query), query.filters),
+                selection=Selection(scope_of(caller, query), query.filters),
                 order_by=query.order_by,
                 order=query.order,
                 limit=query.limit,
@@ -434,7 +414,7 @@ class Engine:
         """
         collection, returning = request.collection, request.include_memories
         deleted: Deleted = await self._writes.submit(
-            Delete(caller.tenant, collection, _selection(caller, request), returning)
+            Delete(caller.tenant, collection, selection_of(caller, request), returning)
         )
         memories = None
         if deleted.records is not None:
@@ -453,7 +433,7 @@ class Engine:
             Archive(
                 caller.tenant,
                 request.collection,
-                _selection(caller, request),
+                selection_of(caller, request),
                 request.archived,
             )
         )
@@ -478,28 +458,6 @@ class Engine:
         await self._in_flight.close()
         await self._embedder.close()
         await self._writes.close()
-
-
-def _scope(caller: Caller, request: m.Scope) -> Scope:
-    return caller.scope(request.user_id, request.agent_id, request.session_id, request.namespace)
-
-
-def _selection(caller: Caller, criteria: m.Criteria) -> Selection:
-    """What the criteria mean, within what the caller sees.
-
-    Raises:
-        InvalidRequest: when none is given, or one beside ``everything``.
-    """
-    scope = _scope(caller, criteria)
-    named = Scope(criteria.user_id, scope.agent_id, scope.session_id, scope.namespace)
-    if criteria.everything != (Selection(named, criteria.filters, criteria.ids) == Selection()):
-        raise InvalidRequest(
-            "everything=true means the whole collection: give no other criterion with it"
-            if criteria.everything
-            else "give ids, filters or a scope to say which memories are meant; for the whole "
-            "collection, say everything=true"
-        )
-    return Selection(scope, criteria.filters, criteria.ids)
 
 
 def _answered_dimension(collection: Collection | None, with_vectors: bool) -> int | None:

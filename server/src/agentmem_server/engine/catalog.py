@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from agentmem_client import models as m
 from agentmem_client.errors import DimensionMismatch, Forbidden, InvalidRequest, NotFound, shown
 
-from . import records, times
-from .batcher import Batcher
-from .callers import Caller
-from .storage import (
+from .. import times
+from ..access.callers import Caller
+from ..batcher import Batcher
+from ..storage import (
     Collection,
     DropCollection,
     Embedding,
@@ -19,6 +19,7 @@ from .storage import (
     Store,
     Write,
 )
+from . import records
 
 
 class Catalog:

@@ -7,10 +7,11 @@ from functools import partial
 from agentmem_client import models as m
 from agentmem_client.errors import APIError, EmbedderMismatch, InvalidRequest, NotFound, shown
 
-from . import records, times
-from .callers import Caller
-from .embedding.batched import BatchedEmbedder
-from .storage import Embedding, Put, Store, Update
+from .. import times
+from ..access.callers import Caller
+from ..embedding.batched import BatchedEmbedder
+from ..storage import Embedding, Put, Store, Update
+from . import records
 
 
 class Preparation:

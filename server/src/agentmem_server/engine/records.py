@@ -7,8 +7,8 @@ from agentmem_client.errors import InvalidRequest
 from agentmem_client.models import Event, Hit, Memory, MemoryInput, MemoryUpdate
 from agentmem_client.vectors import unpack
 
-from . import storage, times
-from .storage import Record
+from .. import storage, times
+from ..storage import Record
 
 
 def to_record(memory: MemoryInput, now: int, default_ttl: int | None = None) -> Record:

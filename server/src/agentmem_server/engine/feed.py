@@ -9,9 +9,9 @@ from typing import Self
 from agentmem_client import models as m
 from agentmem_client.errors import Overloaded, Unauthorized, Unavailable
 
+from ..access.access import Access
+from ..storage import Event, EventsRequest, Store
 from . import records
-from .access import Access
-from .storage import Event, EventsRequest, Store
 
 _BATCH = 100
 """Events told at once, at most."""
