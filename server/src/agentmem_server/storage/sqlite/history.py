@@ -18,6 +18,7 @@ _KEPT = (
     "payload, ttl, archived, index_texts"
 )
 """What an image copies of a memory's row."""
+_INSERT_IMAGE = f"INSERT INTO image VALUES ({', '.join('?' * (len(_KEPT.split(',')) + 2))})"
 
 
 def first_version(connection: apsw.Connection, collection: Collection, id: str) -> int:
@@ -231,12 +232,13 @@ def _keep(
     connection: apsw.Connection, eid: int, rid: int, vectors: bytes | None, *, stay: bool
 ) -> None:
     """The image of a memory as it is; its vectors unless they stay or the new ones are the same."""
-    connection.execute(
-        f"INSERT INTO image SELECT ?, {_KEPT}, "
-        "CASE WHEN ? THEN NULL ELSE nullif(coalesce(v.data, x''), ?) END "
-        "FROM memory LEFT JOIN vector v USING (rid) WHERE rid = ?",
+    image = connection.execute(
+        f"SELECT ?, {_KEPT}, CASE WHEN ? THEN NULL ELSE nullif(coalesce((SELECT data FROM vector v "
+        "WHERE v.rid = memory.rid), x''), ?) END FROM memory WHERE rid = ?",
         (eid, stay, vectors, rid),
-    )
+    ).fetchone()
+    # Not INSERT … SELECT: it can fail half-way, and so FTS5 would write out all it has before it.
+    connection.execute(_INSERT_IMAGE, image)
 
 
 def _all_events(
