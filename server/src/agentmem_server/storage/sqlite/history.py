@@ -109,6 +109,15 @@ def dropped(connection: apsw.Connection, collection: Collection) -> None:
     )
 
 
+def places(connection: apsw.Connection, tenant: str, user_id: str) -> set[int]:
+    """The keys of the collections that a user's events are of; some may be gone."""
+    found = connection.execute(
+        "SELECT DISTINCT cid FROM event WHERE tenant = ? AND user_id = ? AND cid IS NOT NULL",
+        (tenant, user_id),
+    )
+    return {cid for (cid,) in cast("list[tuple[int]]", found.fetchall())}
+
+
 def erased(connection: apsw.Connection, tenant: str, user_id: str, at: int) -> int:
     """All of a user's memories are gone: so is their history, how many events that was."""
     user = (tenant, user_id)
