@@ -124,8 +124,11 @@ def erased(connection: apsw.Connection, tenant: str, user_id: str, at: int) -> i
     _remove_images(
         connection, "eid IN (SELECT eid FROM event WHERE tenant = ? AND user_id = ?)", user
     )
-    connection.execute("DELETE FROM event WHERE tenant = ? AND user_id = ?", user)
+    connection.execute(
+        "DELETE FROM event WHERE tenant = ? AND user_id = ? AND id IS NOT NULL", user
+    )
     removed = connection.changes()
+    connection.execute("DELETE FROM event WHERE tenant = ? AND user_id = ?", user)  # said before
     connection.execute(
         "INSERT INTO event (tenant, action, at, user_id) VALUES (?, 'erased', ?, ?)",
         (tenant, at, user_id),
