@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,9 +38,27 @@ def running_server(database: Path | None = None) -> Iterator[str]:
     if given := os.environ.get("AGENTMEM_API_URL"):
         yield given.rstrip("/")
         return
+    with private_server(database=database) as api_url:
+        yield api_url
+
+
+@contextmanager
+def private_server(
+    environment: Mapping[str, str] | None = None, *, database: Path | None = None
+) -> Iterator[str]:
+    """The URL of a server of the caller's own, whatever AGENTMEM_API_URL says.
+
+    Args:
+        environment: variables for it, beside those of this process.
+        database: as for `running_server`.
+
+    Raises:
+        RuntimeError: as `running_server`.
+    """
     with tempfile.TemporaryDirectory(prefix="agentmem-") as directory:
         folder = Path(directory)
-        server = _Server(database or folder / "memories.db", log=folder / "server.log")
+        file = database or folder / "memories.db"
+        server = _Server(file, log=folder / "server.log", environment=environment or {})
         server.start()
         _own[server.url] = server
         try:
@@ -67,7 +85,8 @@ def restart(api_url: str) -> bool:
 class _Server:
     """One server process, stopped by the id under which it was started."""
 
-    def __init__(self, database: Path, *, log: Path) -> None:
+    def __init__(self, database: Path, *, log: Path, environment: Mapping[str, str]) -> None:
+        self._environment = {**os.environ, **environment}
         self._database = database
         self._log = log
         self._port = _free_port()
@@ -80,7 +99,9 @@ class _Server:
         command += ["--host", "127.0.0.1", "--port", str(self._port)]
         command += ["--database", f"sqlite:///{self._database.resolve().as_posix()}"]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(
+                command, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+            )
         try:
             self._await_ready(self._process)
         except BaseException:  # an interrupt too: nothing that was started may stay behind

@@ -11,12 +11,16 @@ import time
 
 import agent
 import chat_memory
+import history
 import rag
 import sdk
+import team
 from _server import running_server
 
 EXAMPLES = {
     "The client by itself (examples/sdk.py)": sdk.main,
+    "What becomes of memories, and who hears of it (examples/history.py)": history.main,
+    "Tenants and users, each with a key of their own (examples/team.py)": team.main,
     "A LangChain conversation that outlives its process (examples/chat_memory.py)": (
         chat_memory.main
     ),

@@ -185,7 +185,7 @@ def open_api(tmp_path_factory: pytest.TempPathFactory) -> OpenApi:
             ) as app,
             httpx.AsyncClient(
                 transport=httpx.ASGITransport(app, raise_app_exceptions=False),
-                base_url="http://agentmem",
+                base_url="http://localhost",
             ) as client,
         ):
             yield client

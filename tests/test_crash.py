@@ -307,6 +307,29 @@ async def check_after_restart(server: "Server", ledger: Ledger, chance: random.R
     ledger.atomic.clear()
 
 
+def restorable(rows: Callable[[str], list[Any]]) -> set[int]:
+    """Deleted memories of collections that are there: their vectors are kept with their history."""
+    found = rows(
+        "SELECT rid FROM event JOIN image USING (eid) WHERE action = 'deleted' "
+        "AND cid IN (SELECT cid FROM collection)"
+    )
+    return {rid for (rid,) in found}
+
+
+def check_events(rows: Callable[[str], list[Any]]) -> None:
+    """Each memory is what its last event made of it; what an event changed is kept with it."""
+    last = "SELECT * FROM event WHERE eid IN (SELECT max(eid) FROM event GROUP BY cid, id)"
+    alive = rows(f"SELECT cid, id, version FROM ({last}) WHERE action IN ('added', 'updated')")
+    assert sorted(rows("SELECT cid, id, version FROM memory")) == sorted(alive)
+    changes = rows("SELECT eid FROM event WHERE action IN ('updated', 'deleted') ORDER BY eid")
+    assert rows("SELECT eid FROM image ORDER BY eid") == changes
+    histories: dict[Key, list[int]] = {}
+    for cid, identity, version in rows("SELECT cid, id, version FROM event ORDER BY eid"):
+        histories.setdefault((cid, identity), []).append(version)
+    for key, versions in histories.items():
+        assert versions == list(range(1, len(versions) + 1)), key
+
+
 def check_file(server: "Server", folder: Path) -> int:
     """The file as the killed server left it, whole in itself; answers how many memories it has."""
     folder.mkdir()
@@ -320,7 +343,9 @@ def check_file(server: "Server", folder: Path) -> int:
     assert rows("PRAGMA integrity_check") == [("ok",)]
     memories = rows("SELECT rid, cid, id, json_extract(metadata, '$.version') FROM memory")
     rids = {rid for rid, *_ in memories}
-    assert [rid for (rid,) in rows("SELECT rid FROM vector ORDER BY rid")] == sorted(rids)
+    vectors = {rid for (rid,) in rows("SELECT rid FROM vector")}
+    assert rids <= vectors
+    assert vectors - rids == restorable(rows)
     assert rows("SELECT DISTINCT rid FROM tag WHERE rid NOT IN (SELECT rid FROM memory)") == []
     tags = dict(rows("SELECT rid, group_concat(path || '=' || value, ' ') FROM tag GROUP BY rid"))
     indexed: set[int] = set()
@@ -335,6 +360,7 @@ def check_file(server: "Server", folder: Path) -> int:
         assert tags[rid] == f"key={identity} odd={version % 2} version={version}"
         said = word(identity, version)
         assert rows(f"SELECT rowid FROM keyword_{cid} ('text : {said}')") == [(rid,)]
+    check_events(rows)
     connection.close()
     shutil.rmtree(folder)
     return len(memories)

@@ -28,6 +28,8 @@ def run(name: str) -> subprocess.CompletedProcess[str]:
     ("name", "shows"),
     [
         ("sdk.py", "cleaned up"),
+        ("history.py", "nothing is left of them"),
+        ("team.py", "Everybody saw their own, and nothing else."),
         ("chat_memory.py", "It still knows."),
         ("agent.py", "It recalls, and tells nobody else."),
         ("rag.py", "cleaned up"),
@@ -43,4 +45,5 @@ def test_the_example_runs(name: str, shows: str) -> None:
 
 def test_every_example_is_run() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")}
-    assert names == {"sdk.py", "chat_memory.py", "agent.py", "rag.py", "demo.py"}
+    shown = {"sdk.py", "history.py", "team.py", "chat_memory.py", "agent.py", "rag.py"}
+    assert names == shown | {"demo.py"}

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from agentmem_client import endpoints as e
+from structlog.testing import capture_logs
 
 if TYPE_CHECKING:
     from tests.conftest import MakeServer, Server
@@ -38,7 +39,7 @@ class Markers:
     def check(self, log: str) -> None:
         assert len(self.made) > 10
         for marker in self.made:
-            for form in (marker, marker.lower(), quote(marker), marker[:-2]):
+            for form in (marker, marker.lower(), marker.upper(), quote(marker), marker[:-2]):
                 assert form not in log, f"{marker} is in the log"
 
 
@@ -53,6 +54,15 @@ def every_field(mark: Markers, **fields: Any) -> Json:
         "session_id": mark("Session"),
         "type": mark("Type"),
         **fields,
+    }
+
+
+def traced(mark: Markers) -> dict[str, str]:
+    return {
+        "traceparent": f"00-{mark('Trace')}-b7ad6b7169203331-01",
+        "tracestate": f"vendor={mark('State')}",
+        "baggage": f"user={mark('Baggage')}",
+        "forwarded": f"for={mark('Forwarded')}",
     }
 
 
@@ -112,6 +122,14 @@ def calls(mark: Markers) -> list[Call]:
         ("GET", "/health", {"headers": {"x-api-key": mark("Key"), "referer": mark("Referer")}}),
         ("GET", "/nope", {"headers": {"authorization": f"Bearer {mark('Token')}"}}),
         ("GET", "/nope", {"headers": {"x-request-id": f"not an id: {mark('RequestId')}"}}),
+        ("GET", path, {"params": query, "headers": {"if-match": mark("Version")}}),
+        ("DELETE", path, {"params": query, "headers": {"if-match": mark("OfDelete")}}),
+        ("GET", "/metrics", {"params": {mark("OfMetrics"): "1"}}),
+        ("GET", e.STATS.path, {"params": {"days": mark("Days")}}),
+        ("GET", f"{path}/history", {"params": query}),
+        ("GET", f"{path}/history", {"params": {"after": mark("After")}}),
+        ("DELETE", f"/api/v1/users/{memory['user_id']}", {}),
+        ("GET", e.LIST_MEMORIES.path, {"headers": traced(mark)}),
     ]
     return made
 
@@ -128,11 +146,15 @@ async def test_each_request_has_a_line_that_tells_nothing_of_it(
             options.setdefault("headers", {}).setdefault("content-type", "application/json")
             answer = await client.request(method, path, **options)
             answers.append(((method, path, options), answer))
+        await client.request(mark("Verb").upper(), "/nope")  # refused before it is a request
+        metrics = await client.get("/metrics")
+        assert metrics.status_code == 200
+        mark.check(metrics.text)
     assert await asyncio.to_thread(server.stop) == 0
     log = server.log_text()
     mark.check(log)
     by_id = {line["request_id"]: line for line in lines(log) if line["event"] == "request"}
-    patterns = {row.path for row in e.ENDPOINTS}
+    patterns = {row.path for row in e.ENDPOINTS} | {"/metrics"}
     statuses = set()
     for (method, path, _), answer in answers:
         line = by_id[answer.headers["x-request-id"]]
@@ -171,7 +193,7 @@ async def main():
     settings = Settings(database_url="sqlite:///" + sys.argv[1])
     async with open_app(settings, embedder=Broken()) as app:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://agentmem") as api:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as api:
             memory = {{"content": "SecretContent", "id": "SecretId", "user_id": "SecretUser"}}
             answers = [
                 await api.post("/api/v1/memories", json=memory),
@@ -297,4 +319,61 @@ async def test_health_probes_are_quiet(running_server: "Server") -> None:
     async with httpx.AsyncClient(base_url=running_server.url) as client:
         for path in ("/health", "/health/live", "/health/ready"):
             assert (await client.get(path)).status_code == 200
-    assert running_server.log_text()[before:] == ""
+        assert (await client.get("/metrics")).status_code == 200
+    told = lines(running_server.log_text()[before:])
+    assert [line for line in told if line["event"] == "request"] == []
+
+
+@pytest.mark.parametrize("tracing", ["false", "true"])
+async def test_a_line_tells_which_key_it_was_and_nothing_that_opens(
+    make_server: "MakeServer", tracing: str
+) -> None:
+    admin_key = "SecretOfTheOperator" * 2
+    server = make_server(
+        environment={
+            "AGENTMEM_ADMIN_KEY": admin_key,
+            "AGENTMEM_LOG_LEVEL": "debug",
+            "AGENTMEM_TRACING": tracing,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+        }
+    )
+    await asyncio.to_thread(server.start)
+    async with httpx.AsyncClient(base_url=server.url) as client:
+
+        async def list_with(headers: dict[str, str], status: int) -> str:
+            answer = await client.get(e.LIST_MEMORIES.path, headers=headers)
+            assert answer.status_code == status
+            request_id: str = answer.headers["x-request-id"]
+            return request_id
+
+        wish = {"name": "SecretName", "tenant": "SecretTenant", "user_id": "SecretUser"}
+        made = await client.post(e.CREATE_KEY.path, json=wish, headers={"x-api-key": admin_key})
+        assert made.status_code == 201
+        key, key_id = made.json()["key"], made.json()["id"]
+        wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
+        expected = {
+            await list_with({"x-api-key": key}, 200): key_id,
+            await list_with({"authorization": f"Bearer {key}"}, 200): key_id,
+            await list_with({"x-api-key": admin_key}, 200): None,
+            await list_with({"x-api-key": wrong}, 401): None,
+            await list_with({"x-api-key": "SecretGuess"}, 401): None,
+            await list_with({"authorization": "Bearer SecretToken"}, 401): None,
+            await list_with({"authorization": "Basic U2VjcmV0"}, 401): None,
+            await list_with({}, 401): None,
+        }
+        metrics = await client.get("/metrics", headers={"x-api-key": admin_key})
+        assert metrics.status_code == 200
+    assert await asyncio.to_thread(server.stop) == 0
+    log = server.log_text()
+    by_id = {line["request_id"]: line for line in lines(log) if line["event"] == "request"}
+    assert {request_id: by_id[request_id]["key"] for request_id in expected} == expected
+    for secret in ("Secret", "U2VjcmV0", key, wrong, key.rpartition("_")[2][:32]):
+        assert secret not in log
+        assert secret not in metrics.text
+
+
+async def test_a_method_of_the_caller_s_own_is_not_told(api: httpx.AsyncClient) -> None:
+    with capture_logs() as logs:
+        assert (await api.request("SECRET", "/health")).status_code == 405
+    assert [line["method"] for line in logs if line["event"] == "request"] == ["other"]

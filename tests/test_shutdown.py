@@ -97,7 +97,8 @@ async def test_a_request_that_never_ends_does_not_hold_it_up_for_ever(
         assert (await client.post(API, json={"content": "safe"})).status_code == 201
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(
-            b"POST /api/v1/memories HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /api/v1/memories HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\n"
             b'Content-Length: 1000\r\n\r\n{"content": "half'
         )
         await asyncio.sleep(0.1)

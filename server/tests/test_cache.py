@@ -118,6 +118,31 @@ async def test_the_least_recently_used_makes_room(cache: Cache[str], source: Sou
     assert source.computed == ["b"]
 
 
+async def test_cleared_it_keeps_nothing(cache: Cache[str], source: Source) -> None:
+    await source.get_many(cache, "ab")
+    cache.clear()
+    assert len(cache) == 0
+    assert await source.get_many(cache, "ab") == ["A", "B"]
+    assert source.computed == ["a", "b", "a", "b"]
+    assert len(cache) == 2
+
+
+async def test_what_was_under_way_when_it_was_cleared_is_answered_and_not_kept(
+    cache: Cache[str], source: Source
+) -> None:
+    source.gate.clear()
+    before = asyncio.create_task(source.get(cache, "a"))
+    await settle()
+    cache.clear()
+    after = asyncio.create_task(source.get(cache, "b"))
+    await settle()
+    source.gate.set()
+    assert (await before, await after) == ("A", "B")
+    source.computed.clear()
+    assert await source.get_many(cache, "ab") == ["A", "B"]
+    assert source.computed == ["a"]
+
+
 async def test_a_cache_of_no_entries_still_computes_once_at_a_time(source: Source) -> None:
     cache: Cache[str] = Cache(max_entries=0, ttl=60.0)
     assert await asyncio.gather(*(source.get(cache, "a") for _ in range(3))) == ["A"] * 3
@@ -232,3 +257,15 @@ async def test_a_missing_outcome_is_an_error_of_each(cache: Cache[str]) -> None:
 async def test_nothing_is_asked_of_no_keys(cache: Cache[str], source: Source) -> None:
     assert await source.get_many(cache, []) == []
     assert source.computed == []
+
+
+async def test_what_is_kept_can_be_had_without_computing(
+    cache: Cache[str], source: Source, clock: Clock
+) -> None:
+    assert cache.kept("a") is None
+    await source.get(cache, "a")
+    assert cache.kept("a") == "A"
+    clock.now += 60.0
+    assert cache.kept("a") is None
+    assert (cache.hits, cache.misses) == (1, 1)
+    assert source.computed == ["a"]

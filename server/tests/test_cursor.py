@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from agentmem_client.errors import InvalidCursor
 from agentmem_client.models import ListQuery
-from agentmem_server import cursor
-from agentmem_server.callers import Caller
+from agentmem_server.access.callers import Caller
+from agentmem_server.engine import cursor
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -25,11 +25,12 @@ from agentmem_client.errors import (
     PayloadTooLarge,
     Unavailable,
 )
-from agentmem_server.callers import Caller
+from agentmem_server.access.callers import Caller
 from agentmem_server.embedding import EmbedderUnavailable
-from agentmem_server.engine import Engine, Limits
+from agentmem_server.engine.engine import Engine, Limits
 from agentmem_server.storage import Collection, Outcome, Record, SearchRequest, Update, Write
 from agentmem_server.storage.sqlite import SqliteStore
+from agentmem_server.telemetry.watch import NOBODY, Watch
 from numpy.typing import NDArray
 
 TENANT = Caller("tenant")
@@ -72,8 +73,8 @@ class FakeEmbedder:
 class WatchedStore(SqliteStore):
     """Counts searches; holds writes before they begin, and searches before they answer."""
 
-    def __init__(self, path: Path, readers: int) -> None:
-        super().__init__(path, readers)
+    def __init__(self, path: Path, readers: int, watch: Watch = NOBODY) -> None:
+        super().__init__(path, readers, watch)
         self.searches = 0
         self.batches: list[int] = []
         self.write_gate = asyncio.Event()
@@ -1449,7 +1450,7 @@ async def test_a_change_prepared_for_no_texts_takes_no_new_vectors_away(
 async def test_a_sweep_goes_on_until_nothing_expired_is_left(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agentmem_server.engine._SWEPT_AT_ONCE", 2)
+    monkeypatch.setattr("agentmem_server.engine.engine._SWEPT_AT_ONCE", 2)
     for _ in range(5):
         await engine.add(TENANT, memory("x", expires_at="2020-01-01T00:00:00Z"))
         await engine.add(Caller("another"), memory("x", expires_at="2020-01-01T00:00:00Z"))

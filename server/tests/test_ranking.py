@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agentmem_server.ranking import fuse, mmr
+from agentmem_server.engine.ranking import fuse, mmr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

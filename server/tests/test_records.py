@@ -9,7 +9,8 @@ import pytest
 from agentmem_client.errors import InvalidRequest
 from agentmem_client.models import Hit, Memory, MemoryInput, MemoryUpdate
 from agentmem_client.vectors import pack
-from agentmem_server import records, times
+from agentmem_server import times
+from agentmem_server.engine import records
 from agentmem_server.storage import Record
 from hypothesis import given
 from hypothesis import strategies as st

@@ -23,8 +23,8 @@ from agentmem_client.errors import (
 from agentmem_client.filters import parse
 from agentmem_client.models import Metric, Order, OrderBy
 from agentmem_server import times
+from agentmem_server.engine.ranking import fuse
 from agentmem_server.keywords import keyword_query
-from agentmem_server.ranking import fuse
 from agentmem_server.storage import (
     STALE,
     Archive,

@@ -23,7 +23,12 @@ REPLACEMENTS = [
     for pattern, replacement in [
         (r"\basync (def|with|for)\b", r"\1"),
         (r"\bawait ", ""),
+        (r"\bAsyncGenerator\[(.+), None\]", r"Generator[\1, None, None]"),
         (r"\bAsync(?=[A-Z])", ""),  # AsyncClient, AsyncIterator, AsyncRetrying…
+        (r"\basyncio\.sleep\b", "time.sleep"),
+        (r"(?m)^import asyncio$", "import time"),
+        (r"\basynccontextmanager\b", "contextmanager"),
+        (r"\ba(closing|read|iter_sse)\b", r"\1"),
         (r"\b__a(enter|exit|iter|next)__", r"__\1__"),
         (r"\baclose\b", "close"),
         (r"\basync_client\b", "client"),

@@ -1,10 +1,13 @@
 """What the tests share: a server made of canned answers, and a clock that only tests move."""
 
 import asyncio
-from collections.abc import Callable
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
+import httpx
 import pytest
 import tenacity
 import tenacity.nap
@@ -32,6 +35,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         asked_for.append(seconds)
 
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setattr(asyncio, "sleep", async_sleep)
     monkeypatch.setattr(tenacity, "time", SimpleNamespace(monotonic=lambda: sum(asked_for)))
     return asked_for
@@ -67,5 +71,70 @@ def error_json() -> Callable[..., dict[str, Any]]:
     def make(code: str, message: str = "no", **details: Any) -> dict[str, Any]:
         error = {"code": code, "message": message, "details": details}
         return {"error": error, "request_id": "req-1"}
+
+    return make
+
+
+@pytest.fixture
+def event_json(memory_json: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Makes an event as the server answers it."""
+
+    def make(id: int, **fields: Any) -> dict[str, Any]:
+        return {
+            "id": id,
+            "action": "added",
+            "at": "2026-01-31T09:30:00Z",
+            "collection": "default",
+            "memory_id": "m1",
+            "version": 1,
+            "after": memory_json(),
+        } | fields
+
+    return make
+
+
+class FeedStream(httpx.AsyncByteStream, httpx.SyncByteStream):
+    """The body of a feed, piece by piece; an exception among the pieces breaks it."""
+
+    def __init__(self, pieces: tuple[str | Exception, ...]) -> None:
+        self._pieces = pieces
+        self.closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece.encode()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+    def close(self) -> None:
+        self.closed = True
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+FeedAnswer: TypeAlias = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def feed() -> FeedAnswer:
+    """Makes the answer of a feed: a number is a position, a dict an event, a text itself."""
+
+    def make(*pieces: int | dict[str, Any] | str | Exception) -> httpx.Response:
+        def written(piece: int | dict[str, Any] | str | Exception) -> str | Exception:
+            match piece:
+                case int():
+                    return f"id: {piece}\n\n"
+                case dict():
+                    text = json.dumps(piece)
+                    return f"event: {piece['action']}\ndata: {text}\nid: {piece['id']}\n\n"
+            return piece
+
+        stream = FeedStream(tuple(written(piece) for piece in pieces))
+        return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, stream=stream)
 
     return make

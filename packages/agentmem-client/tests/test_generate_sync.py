@@ -34,7 +34,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_what_is_stale_is_told_and_mended(copy: Path) -> None:
-    source = copy / "src" / "agentmem_client" / "_async" / "memories.py"
+    source = copy / "src" / "agentmem_client" / "_async" / "reading.py"
     text = source.read_text("utf-8")
     source.write_text(text.replace("page_size: int = 500", "page_size: int = 9"), "utf-8")
     orphan = copy / "tests" / "_sync" / "test_gone.py"

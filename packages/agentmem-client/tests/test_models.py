@@ -13,13 +13,20 @@ from agentmem_client.models import (
     MMR,
     BatchRequest,
     CollectionInput,
+    CreatedKey,
     DeleteRequest,
+    EventsQuery,
     GetManyRequest,
+    HistoryQuery,
+    KeyInput,
+    KeysQuery,
     ListQuery,
     Memory,
     MemoryInput,
     MemoryUpdate,
+    RestoreRequest,
     SearchRequest,
+    StatsQuery,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,6 +115,25 @@ def nest(depth: int) -> dict[str, Any]:
         (CollectionInput, {"dimension": 16_385}, "dimension"),
         (CollectionInput, {"metric": "manhattan"}, "metric"),
         (CollectionInput, {"embedder": "magic"}, "embedder"),
+        (CollectionInput, {"default_ttl": 0}, "default_ttl"),
+        (HistoryQuery, {"limit": 0}, "limit"),
+        (HistoryQuery, {"after": -1}, "after"),
+        (EventsQuery, {"after": 2**63}, "after"),
+        (EventsQuery, {"after": "5"}, "after"),
+        (EventsQuery, {"filters": {}}, "filters"),
+        (RestoreRequest, {}, "version"),
+        (RestoreRequest, {"version": 0}, "version"),
+        (RestoreRequest, {"version": True}, "version"),
+        (StatsQuery, {"days": 0}, "days"),
+        (StatsQuery, {"days": 367}, "days"),
+        (KeyInput, {}, "name"),
+        (KeyInput, {"name": "n", "tenant": ""}, "tenant"),
+        (KeyInput, {"name": "n", "scopes": []}, "scopes"),
+        (KeyInput, {"name": "n", "scopes": ["fly"]}, "scopes"),
+        (KeyInput, {"name": "n", "rate_limit": -1}, "rate_limit"),
+        (KeyInput, {"name": "n", "rate_limit": float("inf")}, "rate_limit"),
+        (KeyInput, {"name": "n", "expires_at": "2027-01-01T00:00:00"}, "expires_at"),
+        (KeysQuery, {"tenant": ""}, "tenant"),
         (BatchRequest, {"memories": [{}] * 2_049}, "memories"),
         (BatchRequest, {"memories": [], "atomic": "yes"}, "atomic"),
     ],
@@ -230,3 +256,22 @@ def test_metadata_and_text_arrive_as_they_were(metadata: dict[str, Any], content
     assert answered == stored
     # repr, since True == 1 == 1.0 in Python, and not in JSON; -0.0 and 0.0 differ too
     assert repr(answered.metadata) == repr(metadata)
+
+
+def test_a_new_key_is_in_its_answer_and_in_no_repr() -> None:
+    made = CreatedKey(
+        id="k1",
+        name="n",
+        tenant="t",
+        scopes=["read"],
+        created_at=datetime(2026, 1, 31, tzinfo=UTC),
+        key="am_secret",
+    )
+    assert json.loads(made.model_dump_json())["key"] == "am_secret"
+    assert "am_secret" not in f"{made!r} {made} {[made]}"
+
+
+def test_each_key_has_scopes_of_its_own() -> None:
+    first = KeyInput(name="a")
+    first.scopes.append("admin")
+    assert KeyInput(name="b").scopes == ["read", "write"]

@@ -16,7 +16,7 @@ SOURCE = Path(agentmem_client.__file__).parent
 def described() -> set[str]:
     """The names that are assigned anywhere in the package with a docstring below."""
     names = set()
-    for path in SOURCE.glob("*.py"):
+    for path in SOURCE.rglob("*.py"):
         body = ast.parse(path.read_text("utf-8")).body
         for statement, following in pairwise(body):
             if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):

@@ -2,12 +2,15 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
 
 import httpx
 import pytest
 from agentmem_client import AgentMemClient, AsyncAgentMemClient, ConnectionFailed
-from agentmem_client._turns import AT_ONCE
+from agentmem_client._turns import AT_ONCE, LIMITS
 
 CALLS = 3 * AT_ONCE
 ANSWER: dict[str, list[str]] = {"collections": []}
@@ -77,3 +80,25 @@ async def test_a_turn_is_given_back_by_a_call_that_fails() -> None:
         for _ in range(AT_ONCE + 1):
             with pytest.raises(ConnectionFailed):
                 await client.list_collections()
+
+
+async def test_feeds_take_no_turns_and_leave_requests_their_connections(
+    feed: Callable[..., httpx.Response], event_json: Callable[..., dict[str, Any]]
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/events"):
+            return feed(0, event_json(1), event_json(2))
+        return httpx.Response(200, json=ANSWER)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        client = AsyncAgentMemClient(http_client=http)
+        async with AsyncExitStack() as feeds:
+            for _ in range(CALLS):
+                events = await feeds.enter_async_context(aclosing(client.events()))
+                assert (await anext(events)).id == 1
+            assert await client.list_collections() == []
+
+
+def test_connections_are_bounded_by_turns_alone() -> None:
+    assert LIMITS.max_connections is None
+    assert LIMITS.max_keepalive_connections == AT_ONCE

@@ -32,6 +32,12 @@ def test_an_item_as_a_memory() -> None:
     }
 
 
+def test_an_item_without_a_time_to_live_says_nothing_of_one() -> None:
+    # A ttl of None would mean "for good", whatever the collection's default is.
+    assert "ttl" not in put({"text": "chess"})
+    assert "ttl" not in put({"text": "chess"}, ttl=None)
+
+
 def test_the_value_is_not_changed_and_not_shared() -> None:
     value = {"text": "chess"}
     memory = put(value)

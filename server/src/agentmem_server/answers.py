@@ -6,11 +6,20 @@ from agentmem_client import models as m
 from agentmem_client.errors import APIError
 from pydantic import BaseModel
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 
 def answer(model: BaseModel, status: int = 200) -> Response:
     """A model as a JSON answer."""
     return json_answer(model.model_dump_json().encode(), status)
+
+
+def versioned(memory: m.Memory, status: int = 200) -> Response:
+    """A memory as an answer, with its version where ``If-Match`` wants it back."""
+    response = answer(memory, status)
+    response.headers["ETag"] = f'"{memory.version}"'
+    return response
 
 
 def json_answer(body: bytes, status: int = 200) -> Response:
@@ -30,4 +39,14 @@ def error_answer(error: APIError, request_id: str | None) -> Response:
         retry_after = 1.0
     if retry_after is not None:
         response.headers["Retry-After"] = str(math.ceil(retry_after))
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="AgentMem"'
     return response
+
+
+async def refuse(error: APIError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request, or what wants to become a websocket, with an error."""
+    if scope["type"] == "websocket" and "websocket.http.response" not in scope["extensions"]:
+        await WebSocketClose(1008, error.code)(scope, receive, send)
+        return
+    await error_answer(error, scope["state"].get("request_id"))(scope, receive, send)

@@ -2,24 +2,49 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
+from agentmem_client.errors import InvalidRequest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from . import __version__
+from .access.keyring import DEFAULT_RATE, Keyring
 from .embedding import Embedder, open_embedder
-from .engine import Engine, Limits
+from .engine.engine import Engine, Limits
+from .engine.feed import Feed
+from .engine.stats import Stats
+from .llm import LLMCheck
+from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
 from .middleware.last_resort import LastResort
+from .middleware.rate_limit import RateLimit
 from .middleware.raw_path import RawPath
 from .middleware.request_log import RequestLog
+from .middleware.request_metrics import RequestMetrics
+from .middleware.request_spans import RequestSpans
 from .routes.catalog import CatalogRoutes
+from .routes.docs import docs_routes
 from .routes.errors import handle_errors
+from .routes.events import EventRoutes
 from .routes.health import HealthRoutes
+from .routes.history import HistoryRoutes
+from .routes.keys import KeyRoutes
 from .routes.memories import MemoryRoutes
+from .routes.metrics import MetricsRoutes
 from .routes.openapi import openapi_routes
+from .routes.stats import StatsRoutes
 from .settings import Settings
-from .storage import open_store
+from .storage import Store, open_store
 from .sweeper import sweeping
+from .telemetry.loop_lag import watching_lag
+from .telemetry.metrics import Metrics
+from .telemetry.watch import Watch
+
+if TYPE_CHECKING:  # it needs an extra
+    from .telemetry.tracing import Tracing
 
 
 @asynccontextmanager
@@ -33,40 +58,87 @@ async def open_app(
         embedder: used instead of the one that the settings name; the caller closes it.
 
     Raises:
-        InvalidRequest: for a database URL of an unknown kind.
+        InvalidRequest: for a database URL of an unknown kind, an LLM's URL or key that can't be
+            one, or where tracing needs an extra that isn't there.
         Unavailable: when the store can't be opened.
         EmbedderMisconfigured: when the embedder's settings can't work.
         EmbedderUnavailable: when the embedder does not answer.
     """
     async with AsyncExitStack() as stack:
+        metrics = Metrics(__version__)
+        tracing = _open_tracing(settings)
+        watch = Watch(metrics.batch, metrics.store)
+        if tracing is not None:
+            stack.push_async_callback(tracing.close)
+            watch = replace(watch, span=tracing.span)
+        llm = _llm_check(settings)
+        if llm is not None:
+            stack.push_async_callback(llm.close)
         if embedder is None:
-            embedder = await _open_embedder(settings)
+            embedder = await open_configured_embedder(settings)
             stack.push_async_callback(embedder.close)
-        store = await open_store(settings.database_url, readers=settings.readers)
+        store = await open_store(settings.database_url, readers=settings.readers, watch=watch)
         stack.push_async_callback(store.close)
-        engine = Engine(store, embedder, _limits(settings))
+        engine = Engine(store, embedder, _limits(settings), watch)
         stack.push_async_callback(engine.close)
+        metrics.gather(lambda: engine.pending, engine.caches)
+        stats = Stats(store, engine.searches)
+        stack.push_async_callback(stats.close)
+        keyring = _keyring(store, settings)
+        feed = Feed(store, max_followers=settings.max_streams, still_opens=keyring.still_opens)
+        stack.callback(feed.close)
+        metrics.level("agentmem_feed_followers", "Who follows the feed now.", lambda: len(feed))
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
                 *CatalogRoutes(engine.catalog).routes(),
-                *HealthRoutes(store.checks()).routes(),
+                *HistoryRoutes(engine.history).routes(),
+                *EventRoutes(feed).routes(),
+                *StatsRoutes(stats).routes(),
+                *KeyRoutes(keyring).routes(),
+                *HealthRoutes(store.checks(), {} if llm is None else {"llm": llm.check}).routes(),
+                *MetricsRoutes(metrics).routes(),
                 *openapi_routes(),
+                *docs_routes(),
             ],
-            middleware=[
-                Middleware(RequestLog),
-                Middleware(LastResort),
-                Middleware(BodyLimit, limit=settings.max_body),
-                Middleware(RawPath),
-            ],
+            middleware=_middleware(settings, keyring, metrics, tracing),
         )
-        await stack.enter_async_context(sweeping(engine.sweep, settings.sweep_interval))
         app.router.redirect_slashes = False
+        app.state.close_streams = feed.close
         handle_errors(app)
+        forget = partial(engine.history.forget, settings.history_ttl)
+        for background in (
+            sweeping(engine.sweep, settings.sweep_interval),
+            sweeping(forget, settings.sweep_interval, "old events"),
+            watching_lag(metrics.lag),
+        ):
+            await stack.enter_async_context(background)
         yield app
 
 
-async def _open_embedder(settings: Settings) -> Embedder:
+def _middleware(
+    settings: Settings, keyring: Keyring, metrics: Metrics, tracing: "Tracing | None"
+) -> list[Middleware]:
+    """What a request passes, the outermost first."""
+    return [
+        Middleware(RequestLog),
+        Middleware(RequestMetrics, metrics=metrics),
+        *([] if tracing is None else [Middleware(RequestSpans, tracing=tracing)]),
+        Middleware(LastResort),
+        Middleware(RawPath),
+        Middleware(Authentication, keyring=keyring),
+        Middleware(RateLimit, keyring=keyring, open_rate=settings.rate_limit or 0.0),
+        Middleware(BodyLimit, limit=settings.max_body),
+    ]
+
+
+async def open_configured_embedder(settings: Settings) -> Embedder:
+    """The embedder that the settings name; the caller closes it.
+
+    Raises:
+        EmbedderMisconfigured: when its settings can't work.
+        EmbedderUnavailable: when it does not answer.
+    """
     key = settings.embedder_key
     return await open_embedder(
         settings.embedder,
@@ -75,6 +147,36 @@ async def _open_embedder(settings: Settings) -> Embedder:
         model=settings.embedder_model,
         dimension=settings.embedder_dimension,
     )
+
+
+def _keyring(store: Store, settings: Settings) -> Keyring:
+    key = settings.admin_key
+    return Keyring(
+        store,
+        admin_key=None if key is None else key.get_secret_value(),
+        rate_limit=DEFAULT_RATE if settings.rate_limit is None else settings.rate_limit,
+    )
+
+
+def _llm_check(settings: Settings) -> LLMCheck | None:
+    if settings.llm_url is None:
+        return None
+    key = settings.llm_key
+    return LLMCheck(settings.llm_url, None if key is None else key.get_secret_value())
+
+
+def _open_tracing(settings: Settings) -> "Tracing | None":
+    if not settings.tracing:
+        return None
+    try:
+        from .telemetry.tracing import open_tracing
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise InvalidRequest(
+            'AGENTMEM_TRACING needs an extra: pip install "agentmem-server[otel]", or turn it off'
+        ) from None
+    return open_tracing()
 
 
 def _limits(settings: Settings) -> Limits:

@@ -1,12 +1,15 @@
 """Natural batching: while one batch runs, the next one gathers."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Generic, TypeVar
 
 from agentmem_client.errors import Overloaded, PayloadTooLarge
+
+from .telemetry.watch import NOBODY, Watch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,6 +28,8 @@ class Batcher(Generic[Item, Result]):
             that. For a failure of all (the service is down), return it for each item.
         max_batch: the most items in one batch.
         max_pending: the most items accepted and not yet answered; past it, `Overloaded`.
+        name: the queue's, for who watches.
+        watch: is told of each batch, and traces the wait for an outcome.
     """
 
     def __init__(
@@ -33,8 +38,12 @@ class Batcher(Generic[Item, Result]):
         *,
         max_batch: int,
         max_pending: int,
+        name: str = "batch",
+        watch: Watch = NOBODY,
     ) -> None:
         self._run = run
+        self._name = name
+        self._watch = watch
         self._max_batch = max_batch
         self._max_pending = max_pending
         self._waiting: deque[tuple[Item, asyncio.Future[Result | Exception]]] = deque()
@@ -85,7 +94,8 @@ class Batcher(Generic[Item, Result]):
         if self._worker is None:
             # In a context of its own: the batches don't belong to the caller that came first.
             self._worker = loop.create_task(self._work(), context=Context())
-        return [await future for future in futures]
+        with self._watch.span(self._name):
+            return [await future for future in futures]
 
     async def close(self) -> None:
         """Refuse new items, and return when those accepted have been answered."""
@@ -101,7 +111,9 @@ class Batcher(Generic[Item, Result]):
                 size = min(len(self._waiting), self._max_batch)
                 batch = [self._waiting.popleft() for _ in range(size)]
                 self._running = size
+                started = time.perf_counter()
                 outcomes = await self._outcomes([item for item, _ in batch])
+                self._watch.batch(self._name, size, time.perf_counter() - started)
                 for (_, future), outcome in zip(batch, outcomes, strict=True):
                     if not future.cancelled():
                         future.set_result(outcome)

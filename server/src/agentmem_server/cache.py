@@ -44,11 +44,17 @@ class Cache(Generic[Value]):
         self._entries: TLRUCache[Hashable, Value, float] = TLRUCache(
             max_entries, self._expiry, clock
         )
+        self._cleared = 0
         # Of each key that is being computed: by which task, and where in its outcomes.
         self._flights: dict[Hashable, tuple[asyncio.Task[Sequence[Value | Exception]], int]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def clear(self) -> None:
+        """Let go of all that is kept; computations under way are answered and not kept."""
+        self._entries.clear()
+        self._cleared += 1
 
     async def get_or_compute(self, key: Hashable, compute: Callable[[], Awaitable[Value]]) -> Value:
         """The value of `key`: the kept one, or what `compute` returns.
@@ -106,6 +112,7 @@ class Cache(Generic[Value]):
         positions: list[int],
         compute: Callable[[list[int]], Awaitable[Sequence[Value | Exception]]],
     ) -> Sequence[Value | Exception]:
+        cleared = self._cleared
         try:
             outcomes = await compute(positions)
             if len(outcomes) != len(keys):
@@ -115,11 +122,20 @@ class Cache(Generic[Value]):
         finally:
             for key in keys:
                 del self._flights[key]
-        if self._max_entries > 0:
+        if self._max_entries > 0 and cleared == self._cleared:
             for key, outcome in zip(keys, outcomes, strict=True):
                 if not isinstance(outcome, Exception):
                     self._entries[key] = outcome
         return outcomes
+
+    def kept(self, key: Hashable) -> Value | None:
+        """The value of `key` where it is kept: quicker than `get_or_compute`, which computes it."""
+        try:
+            value = self._entries[key]
+        except KeyError:
+            return None
+        self.hits += 1
+        return value
 
     def _expiry(self, _key: Hashable, value: Value, now: float) -> float:
         if self._lifetime is None:

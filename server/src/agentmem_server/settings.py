@@ -4,12 +4,31 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from agentmem_client.models import MAX_BATCH
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .addresses import parse_networks
 
 Size = Annotated[int, Field(ge=1)]
 CacheSize = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+_SHORTEST_KEY = 32
+
+
+def _check_key(key: SecretStr) -> SecretStr:
+    text = key.get_secret_value()
+    if len(text) < _SHORTEST_KEY or not all("!" <= character <= "~" for character in text):
+        raise ValueError(
+            f"must have at least {_SHORTEST_KEY} characters, and neither spaces nor others than "
+            "ASCII's: `openssl rand -hex 32` makes one"
+        )
+    return key
+
+
+def _check_networks(text: str) -> str:
+    parse_networks(text)
+    return text
 
 
 class Settings(BaseSettings):
@@ -26,12 +45,12 @@ class Settings(BaseSettings):
     readers: Size = 4
     """How many reads of the database run at once."""
 
-    admin_key: SecretStr | None = None
+    admin_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = None
     """The operator's key, which makes keys for all tenants; at least 32 characters."""
     rate_limit: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Requests a second that each key may make, 100 where left out; and each address without a key.
     0: any number. Left out while there are no keys, nothing is limited."""
-    trusted_proxies: str = ""
+    trusted_proxies: Annotated[str, AfterValidator(_check_networks)] = ""
     """Addresses or networks, with commas, whose ``X-Forwarded-For`` is believed."""
     max_streams: Size = 100
     """How many followers of the feed of changes may be connected at once."""

@@ -11,8 +11,10 @@ _log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def sweeping(sweep: Callable[[], Awaitable[int]], interval: float) -> AsyncIterator[None]:
-    """Sweep every so many seconds, until the context ends.
+async def sweeping(
+    sweep: Callable[[], Awaitable[int]], interval: float, what: str = "expired memories"
+) -> AsyncIterator[None]:
+    """Sweep every so many seconds, until the context ends; the log calls it what it sweeps.
 
     What has expired is hidden without it; this gives its space back. A sweep that fails, on a full
     disk say, is logged and done again.
@@ -24,13 +26,13 @@ async def sweeping(sweep: Callable[[], Awaitable[int]], interval: float) -> Asyn
             try:
                 swept = await sweep()
             except APIError as error:
-                _log.warning("expired memories could not be deleted", error=error.code)
+                _log.warning(f"{what} could not be deleted", error=error.code)
             except Exception:  # a defect of ours: told now, and raised when the context ends
-                _log.exception("the sweeper ended")
+                _log.exception("the sweeper ended", of=what)
                 raise
             else:
                 if swept:
-                    _log.info("expired memories deleted", memories=swept)
+                    _log.info(f"{what} deleted", count=swept)
 
     task = asyncio.create_task(go_on())
     try:

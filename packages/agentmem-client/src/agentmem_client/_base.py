@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 import httpx
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
-from tenacity import RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
+from tenacity import RetryCallState, retry_if_exception, stop_before_delay
 from tenacity.retry import retry_base
 from tenacity.stop import stop_base
 
@@ -132,9 +132,13 @@ def build_request(
     segments: Mapping[str, str],
     query: Request | None,
     body: Request | bytes | None,
-    patience: float = 0.0,
+    *,
+    headers: Mapping[str, str] | None = None,
+    read_timeout: float | None = None,
 ) -> httpx.Request:
-    """The HTTP request of a call; its answer may take ``patience`` seconds longer than others.
+    """The HTTP request of a call, with headers of its own before those that all have.
+
+    ``read_timeout`` is how long each piece of its answer may take, where not the usual time.
 
     Raises:
         InvalidRequest: when a segment is no possible id or name, or the URL gets too long.
@@ -142,21 +146,22 @@ def build_request(
     url = settings.root + endpoint.url(**{key: _segment(key, segments[key]) for key in segments})
     if query is not None and (text := _query_string(query)):
         url = f"{url}?{text}"
-    headers = {
+    all_headers = {
         "Accept": "application/json",
         # Answers are small or full of vectors, which don't shrink: not worth the server's time.
         "Accept-Encoding": "identity",
         "User-Agent": f"agentmem-client/{__version__} httpx/{httpx.__version__}",
     }
     if settings.api_key is not None:
-        headers["X-API-Key"] = settings.api_key.get_secret_value()
+        all_headers["X-API-Key"] = settings.api_key.get_secret_value()
     content = to_json(body) if isinstance(body, Request) else body
     if content is not None:
-        headers["Content-Type"] = "application/json"
+        all_headers["Content-Type"] = "application/json"
+    all_headers.update(headers or {})
     try:
-        timeout = httpx.Timeout(settings.timeout, read=settings.timeout + patience)
+        timeout = httpx.Timeout(settings.timeout, read=read_timeout or settings.timeout)
         return http.build_request(
-            endpoint.method, url, content=content, headers=headers, timeout=timeout
+            endpoint.method, url, content=content, headers=all_headers, timeout=timeout
         )
     except httpx.InvalidURL as error:
         raise InvalidRequest(
@@ -169,10 +174,30 @@ def _segment(key: str, text: str) -> str:
     try:
         return _NAME.validate_python(text)
     except ValidationError as error:
-        problem = _problems(error)[0]["message"]
-        raise InvalidRequest(
-            f"{key}: {problem}", details={"errors": [{"field": key, "message": problem}]}
-        ) from None
+        raise _invalid(key, _problems(error)[0]["message"]) from None
+
+
+def _invalid(field: str, problem: str) -> InvalidRequest:
+    errors = [{"field": field, "message": problem}]
+    return InvalidRequest(f"{field}: {problem}", details={"errors": errors})
+
+
+def if_match(version: int | None, *, idempotency_key: str | None = None) -> dict[str, str]:
+    """The headers that hold a change to one version of a memory; none for None.
+
+    With a key, the change is known again when its answer is lost and it is sent once more.
+
+    Raises:
+        InvalidRequest: when it can't be a version.
+    """
+    if version is None:
+        return {}
+    if type(version) is not int or version < 1:
+        raise _invalid("if_version", "must be the version of a memory, a whole number from 1 on")
+    headers = {"If-Match": f'"{version}"'}
+    if idempotency_key is not None:
+        headers["Idempotency-Key"] = idempotency_key
+    return headers
 
 
 def _query_string(query: Request) -> str:
@@ -278,6 +303,9 @@ class RetryPolicy:
     Tried again are failures that may pass and after which a repetition does no harm: no
     connection, no answer in time, and the statuses 429, 502, 503 and 504. Every operation of
     AgentMem can be repeated: an add has its id before it is first sent.
+
+    To be told when to come back (429 with Retry-After) is no failure: it counts against the time,
+    not against the tries. So many calls at once get through a rate limit one after the other.
     """
 
     max_retries: int
@@ -290,13 +318,35 @@ class RetryPolicy:
 
     @property
     def stop(self) -> stop_base:
-        """Whether the tries, or the time for them, are used up; the coming wait counts."""
-        return stop_after_attempt(self.max_retries + 1) | stop_before_delay(self.max_retry_seconds)
+        """Whether the tries, or the time for them, are used up; the coming wait counts.
+
+        It keeps count, so that each call takes one of its own.
+        """
+        return _StopAfterFailures(self.max_retries) | stop_before_delay(self.max_retry_seconds)
 
     def wait(self, state: RetryCallState) -> float:
         """How long to wait now."""
-        error = state.outcome.exception() if state.outcome else None
-        return backoff(state.attempt_number, getattr(error, "retry_after", None))
+        return backoff(state.attempt_number, getattr(_failure(state), "retry_after", None))
+
+
+class _StopAfterFailures(stop_base):
+    """Stops after one failure more than there are retries."""
+
+    def __init__(self, max_retries: int) -> None:
+        self._max_retries = max_retries
+        self._failures = 0
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        error = _failure(retry_state)
+        told_to_wait = isinstance(error, RateLimited) and error.retry_after is not None
+        if told_to_wait and self._max_retries > 0:
+            return False
+        self._failures += 1
+        return self._failures > self._max_retries
+
+
+def _failure(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 def is_transient(error: BaseException) -> bool:

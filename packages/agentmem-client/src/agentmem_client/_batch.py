@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ._base import given, given_list, make, to_json
+from ._unset import Unset
 from .errors import (
     AgentMemError,
     APIError,
@@ -90,8 +91,8 @@ def _fields(item: Item, collection: str | None) -> dict[str, object]:
             }
             return fields | {"id": item.id} | own
         case Mapping():
-            # None is "not given", as in `add`; an unknown name is refused whatever its value.
-            own = {k: v for k, v in item.items() if v is not None or k not in _KNOWN}
+            # As in `add`; an unknown name is refused whatever its value.
+            own = {k: v for k, v in item.items() if not (k in _KNOWN and _left_out(k, v))}
             lists = {k: given_list(own[k]) for k in _SEVERAL & own.keys()}
             return fields | own | lists
         case _:
@@ -101,6 +102,12 @@ def _fields(item: Item, collection: str | None) -> dict[str, object]:
 
 _KNOWN = frozenset(MemoryInput.model_fields)
 _SEVERAL = frozenset({"index_texts", "embeddings"})
+_FOR_GOOD = frozenset({"ttl", "expires_at"})
+"""Where None is an answer: the memory stays, whatever its collection's default."""
+
+
+def _left_out(name: str, value: object) -> bool:
+    return isinstance(value, Unset) or (value is None and name not in _FOR_GOOD)
 
 
 def _entry(item: Item, collection: str | None) -> Entry:

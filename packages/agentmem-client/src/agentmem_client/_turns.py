@@ -14,8 +14,12 @@ import httpx
 AT_ONCE = 64
 """Requests under way together, and connections kept open for them."""
 
-LIMITS = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
-"""Of the httpx clients that are made here."""
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=AT_ONCE)
+"""Of the httpx clients that are made here.
+
+The turns bound the connections of requests. A feed of events takes one more each, for as long as it
+is followed, and no turn: many feeds would leave none for the requests.
+"""
 
 
 class AsyncTurns(asyncio.Semaphore):

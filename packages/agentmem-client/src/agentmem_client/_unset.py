@@ -13,4 +13,4 @@ class Unset(Enum):
 
 
 UNSET = Unset.UNSET
-"""The default of `update`'s arguments: leave this field as it is."""
+"""The default of arguments whose None means something: leave it as it is, or to its default."""

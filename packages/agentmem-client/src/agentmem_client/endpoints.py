@@ -122,7 +122,7 @@ EVENTS = Endpoint(
 ERASE_USER = Endpoint(
     "erase_user", "DELETE", f"{API}/users/{{id}}",
     "Delete all memories of a user, in all collections, with their history",
-    m.ErasedAnswer, scopes=("write",),
+    m.ErasedAnswer, errors=(404,), scopes=("write",),
 )  # fmt: skip
 STATS = Endpoint(
     "stats", "GET", f"{API}/stats", "How much is remembered and asked, and by whom",

@@ -7,6 +7,7 @@ its status, and the client raises the class of that code again::
     ├── ConnectionFailed            no answer: refused, reset, unresolvable
     ├── RequestTimedOut             no answer within the timeout
     ├── InvalidResponse             an answer that is not AgentMem's
+    ├── EventsForgotten             the events to follow are no longer all kept
     └── APIError                    the server said no
         ├── MalformedRequest        400  the body is not JSON, or not JSON of the right shape
         ├── Unauthorized            401  no key, or a wrong one
@@ -50,6 +51,20 @@ class RequestTimedOut(AgentMemError):
 
 class InvalidResponse(AgentMemError):
     """Something answered, but not an AgentMem server (a proxy's page, cut-off JSON)."""
+
+
+class EventsForgotten(AgentMemError):
+    """Some of the events that were to be followed are no longer kept.
+
+    To go on, read anew what you need of the memories, and follow with ``after=error.oldest - 1``.
+
+    Attributes:
+        oldest: from this id on all events are kept.
+    """
+
+    def __init__(self, message: str, *, oldest: int = 1) -> None:
+        super().__init__(message)
+        self.oldest = oldest
 
 
 class APIError(AgentMemError):

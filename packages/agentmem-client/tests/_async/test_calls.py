@@ -488,6 +488,12 @@ async def test_create_collection(client: AsyncAgentMemClient, respx_mock: respx.
     assert body(route) == {"dimension": 3, "metric": "dot", "embedder": "client"}
     await client.create_collection("c")
     assert body(route) == {"metric": "cosine", "embedder": "server"}
+    await client.create_collection("c", default_ttl=60)
+    assert body(route)["default_ttl"] == 60.0
+    await client.create_collection("c", default_ttl=None)
+    assert body(route)["default_ttl"] is None
+    with pytest.raises(InvalidRequest, match="default_ttl"):
+        await client.create_collection("c", default_ttl=0)
 
 
 async def test_get_and_list_collections(
@@ -581,6 +587,20 @@ async def test_what_can_not_be_stored_is_refused_before_it_is_sent(
 ) -> None:
     with pytest.raises(InvalidRequest):
         await client.add("text", **fields)
+
+
+async def test_no_lifetime_given_is_not_a_lifetime_without_end(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter, memory_json: MemoryJson
+) -> None:
+    route = respx_mock.post(f"{API}/memories").respond(201, json=memory_json())
+    plain = {"id": "m1", "content": "x", "collection": "default"}
+    await client.add("x", id="m1")
+    await client.add("x", id="m1", ttl=UNSET, expires_at=UNSET)
+    assert body(route, 0) == body(route, 1) == plain
+    await client.add("x", id="m1", ttl=None)
+    assert body(route) == plain | {"ttl": None}
+    await client.add("x", id="m1", expires_at=None)
+    assert body(route) == plain | {"expires_at": None}
 
 
 async def test_reads_ask_for_a_namespace_and_for_new_life(

@@ -209,3 +209,29 @@ async def test_reads_and_deletes_are_tried_again_too(
     )
     assert (await client.get("m1")).id == "m1"
     assert await client.delete("m1")
+
+
+async def test_to_be_told_when_to_come_back_takes_no_try(
+    client: AsyncAgentMemClient,
+    respx_mock: respx.MockRouter,
+    memory_json: MemoryJson,
+    waits: list[float],
+) -> None:
+    full = httpx.Response(429, headers={"Retry-After": "1"})
+    lost, down = httpx.ReadError("reset"), httpx.Response(503)
+    good = httpx.Response(201, json=memory_json())
+    route = respx_mock.post(URL).mock(side_effect=[full, full, lost, full, down, full, full, good])
+    assert (await client.add("text")).id == "m1"
+    assert route.call_count == 8
+    assert [wait >= 1 for wait in waits].count(True) >= 5
+
+
+async def test_a_client_without_retries_waits_for_nothing(
+    respx_mock: respx.MockRouter, waits: list[float]
+) -> None:
+    refusal = httpx.Response(429, headers={"Retry-After": "1"})
+    route = respx_mock.post(URL).mock(return_value=refusal)
+    async with AsyncAgentMemClient("http://agentmem.test", max_retries=0) as client:
+        with pytest.raises(RateLimited):
+            await client.add("text")
+    assert (route.call_count, waits) == (1, [])

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import respx
 from agentmem_client import (
+    UNSET,
     AgentMemClient,
     AgentMemError,
     DimensionMismatch,
@@ -63,6 +64,26 @@ def test_items_may_be_texts_mappings_and_models(
         {"content": "a mapping", "collection": "theirs", "user_id": "ann"},
         {"content": "a model", "collection": "own", "metadata": {"a": 1}},
         {"content": "a plain model", "collection": "theirs"},
+    ]
+
+
+def test_an_item_may_say_that_it_stays(
+    client: AgentMemClient, respx_mock: respx.MockRouter
+) -> None:
+    route = respx_mock.post(URL).mock(side_effect=store)
+    client.add_many(
+        [
+            {"content": "x", "id": "1", "ttl": None, "user_id": None},
+            {"content": "x", "id": "2", "expires_at": None, "ttl": UNSET},
+            MemoryInput(content="x", id="3", ttl=None),
+            MemoryInput(content="x", id="4"),
+        ]
+    )
+    assert sent(route.calls.last.request) == [
+        {"content": "x", "id": "1", "ttl": None},
+        {"content": "x", "id": "2", "expires_at": None},
+        {"content": "x", "id": "3", "ttl": None},
+        {"content": "x", "id": "4"},
     ]
 
 

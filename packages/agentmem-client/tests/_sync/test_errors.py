@@ -31,6 +31,7 @@ from agentmem_client import (
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
+    VersionConflict,
     errors,
 )
 
@@ -45,6 +46,7 @@ BY_CODE = [
     (NotFound, 404, "not_found"),
     (MethodNotAllowed, 405, "method_not_allowed"),
     (Conflict, 409, "conflict"),
+    (VersionConflict, 412, "version_conflict"),
     (PayloadTooLarge, 413, "payload_too_large"),
     (UnsupportedMediaType, 415, "unsupported_media_type"),
     (InvalidRequest, 422, "invalid_request"),
@@ -66,6 +68,7 @@ BY_STATUS = [
     (404, NotFound),
     (405, MethodNotAllowed),
     (409, Conflict),
+    (412, VersionConflict),
     (413, PayloadTooLarge),
     (415, UnsupportedMediaType),
     (418, InvalidRequest),

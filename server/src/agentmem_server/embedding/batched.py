@@ -1,12 +1,13 @@
 """The embedder as the engine uses it: behind a cache, many callers' texts in one batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from agentmem_client.errors import InternalError, Unavailable
 
 from ..batcher import Batcher
 from ..cache import Cache
+from ..telemetry.watch import NOBODY, Watch
 from . import Embedder, EmbedderUnavailable
 
 
@@ -23,6 +24,7 @@ class BatchedEmbedder:
         max_pending: the most texts that wait in one queue.
         cache_size: how many vectors are kept.
         cache_ttl: for how many seconds.
+        watch: is told of both queues, as ``embed`` and ``embed_bulk``.
     """
 
     def __init__(
@@ -33,17 +35,25 @@ class BatchedEmbedder:
         max_pending: int,
         cache_size: int,
         cache_ttl: float,
+        watch: Watch = NOBODY,
     ) -> None:
         self.model = embedder.name
         self.dimension = embedder.dimension
         self._embedder = embedder
-        self._single: Batcher[str, bytes] = Batcher(
-            self._run, max_batch=max_batch, max_pending=max_pending
-        )
-        self._bulk: Batcher[str, bytes] = Batcher(
-            self._run, max_batch=max_batch, max_pending=max_pending
-        )
-        self._cache: Cache[bytes] = Cache(max_entries=cache_size, ttl=cache_ttl)
+
+        def queue(name: str) -> Batcher[str, bytes]:
+            return Batcher(
+                self._run, max_batch=max_batch, max_pending=max_pending, name=name, watch=watch
+            )
+
+        self._single = queue("embed")
+        self._bulk = queue("embed_bulk")
+        self.cache: Cache[bytes] = Cache(max_entries=cache_size, ttl=cache_ttl)
+
+    @property
+    def pending(self) -> Mapping[str, int]:
+        """How many texts wait in each queue."""
+        return {"embed": self._single.pending, "embed_bulk": self._bulk.pending}
 
     async def embed(self, text: str) -> bytes:
         """The vector of one text.
@@ -63,9 +73,13 @@ class BatchedEmbedder:
         # By digest, so that the cache holds no long texts.
         keys = [(self.model, blake2b(text.encode(), digest_size=16).digest()) for text in texts]
         queue = self._single if len(texts) == 1 else self._bulk
-        return await self._cache.get_or_compute_many(
+        return await self.cache.get_or_compute_many(
             keys, lambda missing: queue.submit_many([texts[i] for i in missing])
         )
+
+    def clear(self) -> None:
+        """Let go of the vectors that are kept."""
+        self.cache.clear()
 
     async def close(self) -> None:
         """Refuse new texts and finish those accepted; the embedder itself stays open."""

@@ -11,7 +11,7 @@ class RawPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with its encoded path."""
-        if scope["type"] == "http" and scope.get("raw_path"):
+        if scope["type"] != "lifespan" and scope.get("raw_path"):
             raw = scope["raw_path"].partition(b"?")[0]
             scope["path"] = raw.decode("latin-1")
         await self._app(scope, receive, send)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..answers import answer
-from ..catalog import Catalog
+from ..engine.catalog import Catalog
 from .http import caller, read_body, read_query, route, segment
 
 

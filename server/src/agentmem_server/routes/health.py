@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Literal
 
 from agentmem_client import endpoints as e
 from agentmem_client import models as m
@@ -12,19 +14,33 @@ from starlette.routing import Route
 
 from .. import __version__
 from ..answers import answer
+from ..cache import Cache
 from .http import route
 
 _TIMEOUT = 2.0
 """Seconds until a check that doesn't answer has failed."""
 
+_KEPT_SECONDS = 10.0
+"""How long the outcome of asking another service is kept: a flood of probes is no flood of it."""
+
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
 
 
 class HealthRoutes:
-    """Runs the checks of what the server needs, side by side."""
+    """Runs the checks of what the server needs, side by side.
 
-    def __init__(self, checks: Checks) -> None:
+    Args:
+        checks: of what nothing works without.
+        optional: of services that others than memories need: where one fails, the server is
+            degraded, and as ready as before.
+    """
+
+    def __init__(self, checks: Checks, optional: Checks | None = None) -> None:
         self._checks = checks
+        self._optional = optional or {}
+        self._kept: Cache[m.Check] = Cache(
+            max_entries=max(1, len(self._optional)), ttl=_KEPT_SECONDS
+        )
         self._started = time.monotonic()
 
     def routes(self) -> list[Route]:
@@ -32,26 +48,42 @@ class HealthRoutes:
         return [route(e.HEALTH, self.health), route(e.LIVE, self.live), route(e.READY, self.ready)]
 
     async def health(self, _request: Request) -> Response:
-        checks = await self._run()
-        well = all(check.status == "ok" for check in checks.values())
+        needed, optional = await asyncio.gather(self._run(), self._run_optional())
+        works = _all_well(needed)
+        status: Literal["healthy", "degraded", "unhealthy"] = "unhealthy"
+        if works:
+            status = "healthy" if _all_well(optional) else "degraded"
         health = m.Health(
-            status="healthy" if well else "unhealthy",
+            status=status,
             version=__version__,
             uptime_seconds=round(time.monotonic() - self._started, 3),
-            checks=checks,
+            checks={**needed, **optional},
         )
-        return answer(health, 200 if well else 503)
+        return answer(health, 200 if works else 503)
 
     async def live(self, _request: Request) -> Response:
         return answer(m.Liveness(status="alive"))
 
     async def ready(self, _request: Request) -> Response:
-        well = all(check.status == "ok" for check in (await self._run()).values())
+        well = _all_well(await self._run())
         return answer(m.Liveness(status="ready" if well else "not_ready"), 200 if well else 503)
 
     async def _run(self) -> dict[str, m.Check]:
         results = await asyncio.gather(*(_check(check) for check in self._checks.values()))
         return dict(zip(self._checks, results, strict=True))
+
+    async def _run_optional(self) -> dict[str, m.Check]:
+        results = await asyncio.gather(
+            *(
+                self._kept.get_or_compute(name, partial(_check, check))
+                for name, check in self._optional.items()
+            )
+        )
+        return dict(zip(self._optional, results, strict=True))
+
+
+def _all_well(checks: Mapping[str, m.Check]) -> bool:
+    return all(check.status == "ok" for check in checks.values())
 
 
 async def _check(check: Callable[[], Awaitable[None]]) -> m.Check:

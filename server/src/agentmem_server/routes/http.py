@@ -9,23 +9,25 @@ from urllib.parse import parse_qsl, unquote
 from agentmem_client import models as m
 from agentmem_client.endpoints import Endpoint
 from agentmem_client.errors import (
+    APIError,
     InvalidRequest,
     MalformedRequest,
     UnsupportedMediaType,
 )
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..access import OPERATOR, Access
-from ..callers import Caller
+from ..access.access import Access
+from ..access.callers import Caller
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Handler = Callable[[Request], Awaitable[Response]]
 
 _NAME: TypeAdapter[str] = TypeAdapter(m.Name)
-_VERSION = re.compile(r'"?(?P<version>[0-9]{1,18})"?')
+_VERSION = re.compile(r'(?P<quote>"?)(?P<version>[0-9]{1,18})(?P=quote)')
+_IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_PROBLEMS = 20
 """Of so many fields a refusal tells; a body can have a hundred thousand wrong ones."""
 _MAX_NAME = 100
@@ -45,12 +47,21 @@ def route(endpoint: Endpoint[Any], handler: Handler) -> Route:
     return Route(endpoint.path, answers, methods=[endpoint.method], name=endpoint.name)
 
 
-def access(_request: Request) -> Access:
-    """What a request may do."""
-    return OPERATOR
+def access(request: HTTPConnection) -> Access:
+    """What a request may do, as `middleware.authentication` found out.
+
+    Raises:
+        Unauthorized: it has no API key, or one that opens nothing.
+        Forbidden: it comes from another machine's page, and there are no keys yet.
+        Unavailable: the keys can't be read.
+    """
+    found: Access | APIError = request.scope["state"]["access"]
+    if isinstance(found, APIError):
+        raise found
+    return found
 
 
-def caller(request: Request) -> Caller:
+def caller(request: HTTPConnection) -> Caller:
     """Whose memories a request can see and change."""
     return access(request).caller
 
@@ -82,6 +93,21 @@ def if_version(request: Request) -> int | None:
     return int(match["version"])
 
 
+def idempotency_key(request: Request) -> str | None:
+    """The header ``Idempotency-Key``: the same for all tries of one change.
+
+    Raises:
+        InvalidRequest: when it can't be one.
+    """
+    given = request.headers.get("idempotency-key")
+    if given is not None and _IDEMPOTENCY_KEY.fullmatch(given) is None:
+        raise InvalidRequest(
+            "Idempotency-Key must have 1 to 64 letters, digits, dots, dashes or underscores, such "
+            "as a UUID of the change's own"
+        )
+    return given
+
+
 async def read_body(request: Request, model: type[ModelT]) -> ModelT:
     """The request's JSON body as a model.
 
@@ -100,7 +126,7 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
         raise _refusal(error) from None
 
 
-def read_query(request: Request, model: type[ModelT]) -> ModelT:
+def read_query(request: HTTPConnection, model: type[ModelT]) -> ModelT:
     """The request's query string as a model.
 
     Raises:

@@ -7,9 +7,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..answers import answer, json_answer
-from ..engine import Engine
-from .http import access, caller, if_version, read_body, read_item, read_query, route, segment
+from ..answers import answer, json_answer, versioned
+from ..engine.engine import Engine
+from .http import (
+    access,
+    caller,
+    idempotency_key,
+    if_version,
+    read_body,
+    read_item,
+    read_query,
+    route,
+    segment,
+)
 
 
 class MemoryRoutes:
@@ -36,7 +46,7 @@ class MemoryRoutes:
     async def add(self, request: Request) -> Response:
         memory = await read_body(request, m.MemoryInput)
         stored = await self._engine.add(caller(request), memory)
-        return _versioned(stored, e.ADD_MEMORY.status)
+        return versioned(stored, e.ADD_MEMORY.status)
 
     async def add_many(self, request: Request) -> Response:
         batch = await read_body(request, m.BatchRequest)
@@ -84,18 +94,19 @@ class MemoryRoutes:
     async def get(self, request: Request) -> Response:
         query = read_query(request, m.GetQuery)
         _check_refresh(request, query.refresh_ttl)
-        return _versioned(await self._engine.get(caller(request), segment(request, "id"), query))
+        return versioned(await self._engine.get(caller(request), segment(request, "id"), query))
 
     async def update(self, request: Request) -> Response:
         query = read_query(request, m.CollectionQuery)
         update = await read_body(request, m.MemoryUpdate)
-        return _versioned(
+        return versioned(
             await self._engine.update(
                 caller(request),
                 query.collection,
                 segment(request, "id"),
                 update,
                 if_version(request),
+                idempotency_key(request),
             )
         )
 
@@ -105,13 +116,6 @@ class MemoryRoutes:
             caller(request), query.collection, segment(request, "id"), if_version(request)
         )
         return answer(m.DeletedAnswer(deleted=deleted))
-
-
-def _versioned(memory: m.Memory, status: int = 200) -> Response:
-    """A memory as an answer, with its version where ``If-Match`` wants it back."""
-    response = answer(memory, status)
-    response.headers["ETag"] = f'"{memory.version}"'
-    return response
 
 
 def _check_refresh(request: Request, refresh_ttl: bool) -> None:

@@ -4,12 +4,14 @@ A store keeps the memories of all tenants, each in one of the tenant's collectio
 write after it is durable, and every read that starts after that answer sees it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 from agentmem_client.errors import APIError, InvalidRequest
 
+from ..telemetry.watch import NOBODY, Watch
 from .keys import ApiKey, KeyFile
 from .reads import (
     Candidates,
@@ -80,12 +82,14 @@ __all__ = [
     "SearchRequest",
     "Selection",
     "Session",
+    "Snapshot",
     "Store",
     "Stored",
     "Sweep",
     "Update",
     "Write",
     "open_keys",
+    "open_snapshot",
     "open_store",
 ]
 
@@ -175,12 +179,29 @@ class Store(Protocol):
         """Finish what was accepted and let go of the files and connections."""
 
 
-async def open_store(url: str, *, readers: int) -> Store:
+class Snapshot(Protocol):
+    """One state of a store, read without being its server. Its methods block."""
+
+    def collections(self, tenant: str) -> list[Collection]:
+        """All collections of a tenant, by name."""
+
+    def count(self, collection: Collection) -> int:
+        """How many living records the collection holds."""
+
+    def records(self, collection: Collection, *, with_vectors: bool) -> Iterator[Record]:
+        """The living records, by seq, read as they are asked for."""
+
+    def get(self, collection: Collection, ids: Sequence[str]) -> list[Record]:
+        """The records with these ids and their vectors, in this order; missing ones are skipped."""
+
+
+async def open_store(url: str, *, readers: int, watch: Watch = NOBODY) -> Store:
     """Open the store that a URL names, making what isn't there.
 
     Args:
         url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
         readers: how many reads run at once.
+        watch: is told how long each operation takes.
 
     Raises:
         InvalidRequest: for a URL of another kind.
@@ -188,19 +209,40 @@ async def open_store(url: str, *, readers: int) -> Store:
     """
     from .sqlite import SqliteStore
 
-    return await SqliteStore.open(_sqlite_path(url), readers=readers)
+    return await SqliteStore.open(_sqlite_path(url), readers=readers, watch=watch)
 
 
-def open_keys(url: str) -> KeyFile:
+def open_keys(url: str, *, make: bool = True) -> KeyFile:
     """Open the API keys of the store that a URL names, whether a server runs on it or not.
+
+    Args:
+        url: as `open_store` takes it.
+        make: make a store that isn't there.
 
     Raises:
         InvalidRequest: for a URL of another kind than `open_store` takes.
+        NotFound: where there is no store, and none is to be made.
         Unavailable: where the store can't be opened; the message says why.
     """
     from .sqlite.keys import SqliteKeys
 
-    return SqliteKeys(Path(_sqlite_path(url)))
+    return SqliteKeys(Path(_sqlite_path(url)), make=make)
+
+
+def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:
+    """Open one state of the store that a URL names; its server may run and write meanwhile.
+
+    Nothing is made and nothing changes.
+
+    Raises:
+        InvalidRequest: for a URL of another kind.
+        NotFound: there is no such store. Here or when it is entered.
+        Unavailable: where the store can't be read; the message says why. Likewise, or later.
+    """
+    path = _sqlite_path(url)
+    from .sqlite import snapshot
+
+    return snapshot.open_snapshot(Path(path))
 
 
 def _sqlite_path(url: str) -> str:

@@ -15,7 +15,7 @@ class Put:
     Answers ``list[Stored]``. The collection is made with ``embedding`` if it isn't there; one that
     is there must embed alike, unless none of the records has a vector. What ``replacing`` selects
     is deleted first, in the same step. With ``user_id``, a record of another user's is not replaced
-    (`Conflict`).
+    (`Conflict`). ``at`` is when it is written, where that is not when the records were changed.
     """
 
     tenant: str
@@ -24,6 +24,7 @@ class Put:
     records: Sequence[Record]
     replacing: Selection | None = None
     user_id: str | None = None
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Update:
     """Change fields of one record. Answers the `Record`, or None where there is none.
 
     With ``user_id``, one of another user's is none. With ``if_version``, one of another version is
-    refused (`VersionConflict`), unless it is the next one and what it holds is what this change
-    would have made: then it has made it, and its answer was lost.
+    refused (`VersionConflict`), unless the same ``idempotency_key`` has made this change of that
+    version before: then its answer was lost, and is the record as it is now.
 
     Where the server embeds, ``texts`` is what the record's `Record.dense_texts` will be; its
     vectors, the new ones or else those that are there, are of these texts. Where another write came
@@ -60,6 +61,7 @@ class Update:
     found_by: Sequence[str] | None = None
     user_id: str | None = None
     if_version: int | None = None
+    idempotency_key: str | None = None
 
 
 STALE: Final = "stale"

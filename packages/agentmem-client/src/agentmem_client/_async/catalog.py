@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 
 from .. import endpoints
-from .._base import Filters, given, make
+from .._base import Filters, changed, given, make
+from .._unset import UNSET, Unset
 from ..models import (
     DEFAULT_COLLECTION,
     Collection,
@@ -103,6 +104,7 @@ class AsyncCatalog(AsyncConnection):
         dimension: int | None = None,
         metric: Metric = "cosine",
         embedder: Embedder = "server",
+        default_ttl: float | Unset | None = UNSET,
     ) -> Collection:
         """Make a collection, or find it as it should be.
 
@@ -111,11 +113,15 @@ class AsyncCatalog(AsyncConnection):
             dimension: of its vectors; needed where the embedder is ``"client"``.
             metric: how vectors are compared.
             embedder: ``"server"``: texts are embedded there; ``"client"``: you give the vectors.
+            default_ttl: seconds to live of what is added with neither ``ttl`` nor ``expires_at``;
+                None: it stays. Unlike the rest it may change: for what is added from then on.
+                Left out, a collection that is there keeps its own.
 
         Raises:
             Conflict: it is there with other settings.
         """
-        body = make(CollectionInput, given(dimension=dimension, metric=metric, embedder=embedder))
+        fields = given(dimension=dimension, metric=metric, embedder=embedder)
+        body = make(CollectionInput, fields | changed(default_ttl=default_ttl))
         return await self._call(endpoints.PUT_COLLECTION, {"name": name}, body=body)
 
     async def get_collection(self, name: str) -> Collection:

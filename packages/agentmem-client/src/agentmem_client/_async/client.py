@@ -1,10 +1,13 @@
 """The async client."""
 
+from .admin import AsyncAdmin
 from .catalog import AsyncCatalog
-from .memories import AsyncMemories
+from .history import AsyncHistory
+from .windows import AsyncWindows
+from .writing import AsyncWriting
 
 
-class AsyncAgentMemClient(AsyncMemories, AsyncCatalog):
+class AsyncAgentMemClient(AsyncWriting, AsyncWindows, AsyncHistory, AsyncCatalog, AsyncAdmin):
     """Talks to an AgentMem server.
 
     ::
@@ -20,8 +23,8 @@ class AsyncAgentMemClient(AsyncMemories, AsyncCatalog):
 
     No connection, no answer in time, and the statuses 429, 502, 503 and 504 are tried again, up
     to ``max_retries`` times and with growing random waits, never sooner than the server's
-    Retry-After. A wait that would end later than ``max_retry_seconds`` after the first try is not
-    begun: the error is raised at once.
+    Retry-After. A 429 that says when to come back is not counted as a try. A wait that would end
+    later than ``max_retry_seconds`` after the first try is not begun: the error is raised at once.
 
     Args:
         api_url: where the server is.

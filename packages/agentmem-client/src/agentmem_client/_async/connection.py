@@ -1,13 +1,15 @@
 """How a client reaches a server."""
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 from pydantic import SecretStr
 from tenacity import AsyncRetrying
 
-from .._base import RetryPolicy, build_request, read_answer, transport_error
+from .._base import RetryPolicy, build_request, read_answer, read_error, transport_error
 from .._settings import (
     DEFAULT_API_URL,
     DEFAULT_MAX_RETRIES,
@@ -110,11 +112,15 @@ class AsyncConnection:
         *,
         query: Request | None = None,
         body: Request | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         patience: float = 0.0,
     ) -> AnswerT:
-        """Send the request until it is answered, or not worth another try."""
+        """Send the request until it is answered, or not worth another try.
+
+        Its answer may take ``patience`` seconds longer than others.
+        """
         answer, _ = await self._call_counted(
-            endpoint, segments, query=query, body=body, patience=patience
+            endpoint, segments, query=query, body=body, headers=headers, patience=patience
         )
         return answer
 
@@ -125,13 +131,20 @@ class AsyncConnection:
         *,
         query: Request | None = None,
         body: Request | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         patience: float = 0.0,
     ) -> tuple[AnswerT, int]:
         """As `_call`, with how many tries it took."""
-        if self._http.is_closed:
-            raise AgentMemError("this client is closed")
+        self._require_open()
         request = build_request(
-            self._http, self._settings, endpoint, segments or {}, query, body, patience
+            self._http,
+            self._settings,
+            endpoint,
+            segments or {},
+            query,
+            body,
+            headers=headers,
+            read_timeout=self._settings.timeout + patience,
         )
         retrying = AsyncRetrying(
             retry=self._retry.retry, stop=self._retry.stop, wait=self._retry.wait, reraise=True
@@ -147,3 +160,45 @@ class AsyncConnection:
         except httpx.HTTPError as error:
             raise transport_error(error, request) from error
         return read_answer(endpoint, response)
+
+    @asynccontextmanager
+    async def _opened(
+        self,
+        endpoint: Endpoint[Any],
+        *,
+        query: Request,
+        headers: Mapping[str, str],
+        silence: float,
+    ) -> AsyncIterator[httpx.Response]:
+        """A response whose body comes piece by piece, each within ``silence`` seconds.
+
+        It takes a turn until its head is there, and then a connection alone: what goes on for ever
+        would never give the turn back.
+        """
+        self._require_open()
+        request = build_request(
+            self._http,
+            self._settings,
+            endpoint,
+            {},
+            query,
+            None,
+            headers=headers,
+            read_timeout=silence,
+        )
+        try:
+            async with self._turns:
+                response = await self._http.send(request, stream=True, follow_redirects=False)
+            try:
+                if not response.is_success:
+                    await response.aread()
+                    raise read_error(response)
+                yield response
+            finally:
+                await response.aclose()
+        except httpx.HTTPError as error:
+            raise transport_error(error, request) from error
+
+    def _require_open(self) -> None:
+        if self._http.is_closed:
+            raise AgentMemError("this client is closed")

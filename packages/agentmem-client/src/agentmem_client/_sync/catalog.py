@@ -4,7 +4,8 @@
 from collections.abc import Iterator, Sequence
 
 from .. import endpoints
-from .._base import Filters, given, make
+from .._base import Filters, changed, given, make
+from .._unset import UNSET, Unset
 from ..models import (
     DEFAULT_COLLECTION,
     Collection,
@@ -104,6 +105,7 @@ class Catalog(Connection):
         dimension: int | None = None,
         metric: Metric = "cosine",
         embedder: Embedder = "server",
+        default_ttl: float | Unset | None = UNSET,
     ) -> Collection:
         """Make a collection, or find it as it should be.
 
@@ -112,11 +114,15 @@ class Catalog(Connection):
             dimension: of its vectors; needed where the embedder is ``"client"``.
             metric: how vectors are compared.
             embedder: ``"server"``: texts are embedded there; ``"client"``: you give the vectors.
+            default_ttl: seconds to live of what is added with neither ``ttl`` nor ``expires_at``;
+                None: it stays. Unlike the rest it may change: for what is added from then on.
+                Left out, a collection that is there keeps its own.
 
         Raises:
             Conflict: it is there with other settings.
         """
-        body = make(CollectionInput, given(dimension=dimension, metric=metric, embedder=embedder))
+        fields = given(dimension=dimension, metric=metric, embedder=embedder)
+        body = make(CollectionInput, fields | changed(default_ttl=default_ttl))
         return self._call(endpoints.PUT_COLLECTION, {"name": name}, body=body)
 
     def get_collection(self, name: str) -> Collection:

@@ -1,11 +1,14 @@
 # Generated from src/agentmem_client/_async/client.py by scripts/generate_sync.py: do not edit.
 """The sync client."""
 
+from .admin import Admin
 from .catalog import Catalog
-from .memories import Memories
+from .history import History
+from .windows import Windows
+from .writing import Writing
 
 
-class AgentMemClient(Memories, Catalog):
+class AgentMemClient(Writing, Windows, History, Catalog, Admin):
     """Talks to an AgentMem server.
 
     ::
@@ -21,8 +24,8 @@ class AgentMemClient(Memories, Catalog):
 
     No connection, no answer in time, and the statuses 429, 502, 503 and 504 are tried again, up
     to ``max_retries`` times and with growing random waits, never sooner than the server's
-    Retry-After. A wait that would end later than ``max_retry_seconds`` after the first try is not
-    begun: the error is raised at once.
+    Retry-After. A 429 that says when to come back is not counted as a try. A wait that would end
+    later than ``max_retry_seconds`` after the first try is not begun: the error is raised at once.
 
     Args:
         api_url: where the server is.

@@ -1,14 +1,16 @@
 # Generated from src/agentmem_client/_async/connection.py by scripts/generate_sync.py: do not edit.
 """How a client reaches a server."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 from pydantic import SecretStr
 from tenacity import Retrying
 
-from .._base import RetryPolicy, build_request, read_answer, transport_error
+from .._base import RetryPolicy, build_request, read_answer, read_error, transport_error
 from .._settings import (
     DEFAULT_API_URL,
     DEFAULT_MAX_RETRIES,
@@ -109,11 +111,15 @@ class Connection:
         *,
         query: Request | None = None,
         body: Request | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         patience: float = 0.0,
     ) -> AnswerT:
-        """Send the request until it is answered, or not worth another try."""
+        """Send the request until it is answered, or not worth another try.
+
+        Its answer may take ``patience`` seconds longer than others.
+        """
         answer, _ = self._call_counted(
-            endpoint, segments, query=query, body=body, patience=patience
+            endpoint, segments, query=query, body=body, headers=headers, patience=patience
         )
         return answer
 
@@ -124,13 +130,20 @@ class Connection:
         *,
         query: Request | None = None,
         body: Request | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         patience: float = 0.0,
     ) -> tuple[AnswerT, int]:
         """As `_call`, with how many tries it took."""
-        if self._http.is_closed:
-            raise AgentMemError("this client is closed")
+        self._require_open()
         request = build_request(
-            self._http, self._settings, endpoint, segments or {}, query, body, patience
+            self._http,
+            self._settings,
+            endpoint,
+            segments or {},
+            query,
+            body,
+            headers=headers,
+            read_timeout=self._settings.timeout + patience,
         )
         retrying = Retrying(
             retry=self._retry.retry, stop=self._retry.stop, wait=self._retry.wait, reraise=True
@@ -146,3 +159,45 @@ class Connection:
         except httpx.HTTPError as error:
             raise transport_error(error, request) from error
         return read_answer(endpoint, response)
+
+    @contextmanager
+    def _opened(
+        self,
+        endpoint: Endpoint[Any],
+        *,
+        query: Request,
+        headers: Mapping[str, str],
+        silence: float,
+    ) -> Iterator[httpx.Response]:
+        """A response whose body comes piece by piece, each within ``silence`` seconds.
+
+        It takes a turn until its head is there, and then a connection alone: what goes on for ever
+        would never give the turn back.
+        """
+        self._require_open()
+        request = build_request(
+            self._http,
+            self._settings,
+            endpoint,
+            {},
+            query,
+            None,
+            headers=headers,
+            read_timeout=silence,
+        )
+        try:
+            with self._turns:
+                response = self._http.send(request, stream=True, follow_redirects=False)
+            try:
+                if not response.is_success:
+                    response.read()
+                    raise read_error(response)
+                yield response
+            finally:
+                response.close()
+        except httpx.HTTPError as error:
+            raise transport_error(error, request) from error
+
+    def _require_open(self) -> None:
+        if self._http.is_closed:
+            raise AgentMemError("this client is closed")

@@ -43,6 +43,8 @@ MAX_TTL = 100 * 365 * 86_400
 """The longest time to live, in seconds: 100 years."""
 MAX_EVENT = 2**63 - 1
 """The largest id that an event can have."""
+MAX_VERSION = 10**18 - 1
+"""The largest version that a request can name."""
 
 
 def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:
@@ -129,8 +131,20 @@ PackedVector: TypeAlias = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "array", "items": {"type": "number"}, "minItems": 1},
-                {"type": "string", "description": "base64 of little-endian float32"},
+                {
+                    "type": "array",
+                    "items": {"type": "number"},
+                    "minItems": 1,
+                    "maxItems": MAX_DIMENSION,
+                },
+                {
+                    "type": "string",
+                    "description": "base64 of little-endian float32",
+                    "contentEncoding": "base64",
+                    # Three numbers are 12 bytes or 16 characters; one or two may follow.
+                    "pattern": "^([A-Za-z0-9+/]{16})*([A-Za-z0-9+/]{6}==|[A-Za-z0-9+/]{11}=)?$",
+                    "minLength": 8,
+                },
             ]
         }
     ),

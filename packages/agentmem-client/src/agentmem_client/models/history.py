@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ._fields import MAX_EVENT, Answer, EventId, Limit, Name, Request, Scope
+from ._fields import MAX_VERSION, Answer, EventId, Limit, Name, Request, Scope
 from .memories import CollectionQuery, Memory
 
 Action = Literal["added", "updated", "deleted", "expired", "erased"]
+"""What became of a memory."""
 
 
 class Event(Answer):
@@ -66,7 +67,7 @@ class EventsQuery(Scope):
 class RestoreRequest(Request):
     """To which of its states a memory goes back."""
 
-    version: Annotated[int, Field(ge=1, le=MAX_EVENT)]
+    version: Annotated[int, Field(ge=1, le=MAX_VERSION)]
     """One of its history's, in which it was there."""
 
 

@@ -8,11 +8,16 @@ from pydantic import Field, model_validator
 from ._fields import Answer, Name, Request, Time
 
 KeyScope = Literal["read", "write", "admin", "metrics"]
+"""What a key may do."""
 
 MAX_RATE = 1_000_000.0
 
 Rate: TypeAlias = Annotated[float, Field(ge=0, le=MAX_RATE)]
 """Requests a second; 0 is no limit."""
+
+
+def _read_and_write() -> list[KeyScope]:
+    return ["read", "write"]
 
 
 class KeyInput(Request):
@@ -24,7 +29,7 @@ class KeyInput(Request):
     """Whose memories it opens; left out, the tenant of the key that makes it. Only the operator's
     key makes keys for another tenant."""
     scopes: Annotated[list[KeyScope], Field(min_length=1, max_length=4)] = Field(
-        default_factory=lambda: ["read", "write"]
+        default_factory=_read_and_write
     )
     """``admin`` includes ``read`` and ``write``. ``metrics`` opens ``/metrics``, which tells of all
     tenants, and is the operator's to give."""
@@ -60,7 +65,7 @@ class Key(Answer):
 class CreatedKey(Key):
     """A new key."""
 
-    key: str
+    key: str = Field(repr=False)
     """What goes into ``X-API-Key``. Shown this once: only its digest is stored."""
 
 

@@ -44,15 +44,16 @@ def to_memory(op: PutOp, fields: Sequence[str]) -> dict[str, Any]:
     value, key = _storable(op)
     content = get_text_at_path(value, WHOLE)[0]
     texts = _texts(op, value, fields)
+    # None here is "not given", where a memory's ttl of None says that it stays for good.
+    lifetime = {} if op.ttl is None else {"ttl": op.ttl * 60}
     return {
         "id": record_id(op.namespace, key),
         "namespace": list(op.namespace),
         "content": content,
         "metadata": value,
         "payload": {_KEY: key},
-        "ttl": None if op.ttl is None else op.ttl * 60,
         "index_texts": None if texts == [content] else texts,
-    }
+    } | lifetime
 
 
 def found_by(memory: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ import apsw
 from agentmem_client.errors import APIError, Unavailable
 from filelock import Timeout
 
+from ...telemetry.watch import NOBODY, Watch
 from .. import (
     EVERYBODY,
     ApiKey,
@@ -41,6 +42,13 @@ from .writer import Writer
 _LONGEST_WRITE = 60.0
 """Seconds after which a write under way is taken for one that hangs."""
 
+_NAMES: Mapping[Callable[..., object], str] = {
+    keys.get: "key",
+    keys.listed: "keys",
+    keys.any_there: "has_keys",
+}
+"""What these are called in metrics and traces; all others are by their own names."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -48,7 +56,7 @@ R = TypeVar("R")
 class SqliteStore:
     """A `Store` in a SQLite file."""
 
-    def __init__(self, path: Path, readers: int) -> None:
+    def __init__(self, path: Path, readers: int, watch: Watch = NOBODY) -> None:
         """Open the file; blocks. Use `open` from a coroutine."""
         path = path.resolve()  # one lock for the file, by whatever link it is opened
         self._lock = schema.server_lock(path)
@@ -68,6 +76,7 @@ class SqliteStore:
             self._lock.release()
             raise
         self._readers = readers
+        self._watch = watch
         self._busy_since: float | None = None
         self._state = MemoryState(self._write_connection)
         self._listeners: list[Callable[[], None]] = []
@@ -76,7 +85,7 @@ class SqliteStore:
         self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix="agentmem-read")
 
     @classmethod
-    async def open(cls, path: str, *, readers: int) -> "SqliteStore":
+    async def open(cls, path: str, *, readers: int, watch: Watch = NOBODY) -> "SqliteStore":
         """Open a file, making it and its folder if they aren't there.
 
         Raises:
@@ -88,7 +97,7 @@ class SqliteStore:
         def open_file() -> SqliteStore:
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                return cls(file, readers)
+                return cls(file, readers, watch)
             except (OSError, apsw.Error) as error:
                 raise Unavailable(f"the database {file} can't be opened: {error}") from error
 
@@ -222,29 +231,45 @@ class SqliteStore:
             raise Unavailable(f"a write has been under way for {seconds:.0f} s")
 
     async def _check_vectors(self) -> None:
-        def touch(connection: apsw.Connection) -> None:
+        def check(connection: apsw.Connection) -> None:
             connection.execute("SELECT data FROM vector LIMIT 1").fetchall()
 
-        await self._read(touch)
+        await self._read(check)
 
     async def _on_writer(self, function: Callable[..., R], *args: object) -> R:
         self._busy_since = time.monotonic()
         try:
-            return await self._on(self._write_thread, function, *args)
+            timed = self._timed(function)
+            return await self._on(self._write_thread, timed, *args)
         finally:
             self._busy_since = None
 
     async def _read(
         self, read: Callable[Concatenate[apsw.Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
+        timed = self._timed(read)
+
         def run() -> R:
             connection = self._read_connections.get()
             try:
-                return read(connection, *args, **kwargs)
+                return timed(connection, *args, **kwargs)
             finally:
                 self._read_connections.put(connection)
 
-        return await self._on(self._read_threads, run)
+        with self._watch.span(f"store.{_name(read)}"):
+            return await self._on(self._read_threads, run)
+
+    def _timed(self, function: Callable[P, R]) -> Callable[P, R]:
+        """A function that tells how long it took, under its name."""
+
+        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+            started = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._watch.store(_name(function), time.perf_counter() - started)
+
+        return timed
 
     @staticmethod
     async def _on(threads: Executor, function: Callable[..., R], *args: object) -> R:
@@ -252,3 +277,7 @@ class SqliteStore:
             return await asyncio.get_running_loop().run_in_executor(threads, function, *args)
         except apsw.Error as error:
             raise Unavailable(f"the database could not be read: {error}") from error
+
+
+def _name(operation: Callable[..., object]) -> str:
+    return _NAMES.get(operation, operation.__name__)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import apsw
 from agentmem_client.models import Action
 
-from .. import Collection, Record, labels
+from .. import Collection, Record, Update, labels
 from . import rows
 
 _KEPT = (
@@ -36,17 +36,33 @@ def added(connection: apsw.Connection, collection: Collection, record: Record, a
 
 
 def changed(
-    connection: apsw.Connection, collection: Collection, before: Record, after: Record, at: int
+    connection: apsw.Connection,
+    collection: Collection,
+    before: Record,
+    after: Record,
+    at: int,
+    idempotency_key: str | None = None,
 ) -> None:
     """A memory is about to change; the new state gets its version."""
     if rows.scope_of(before) == rows.scope_of(after):
         after.version = before.version + 1
-        eid = _event(connection, collection, "updated", before, after.version, at)
+        eid = _event(connection, collection, "updated", before, after.version, at, idempotency_key)
         _keep(connection, eid, before.seq, after.vectors, stay=after.vectors is None)
     else:
         moved(connection, collection, before, at)
         after.version = before.version + 2
         _event(connection, collection, "added", after, after.version, at)
+
+
+def was_made(connection: apsw.Connection, collection: Collection, update: Update) -> bool:
+    """Whether an update of one version was made before, by the key that it came with."""
+    if update.if_version is None or update.idempotency_key is None:
+        return False
+    found = connection.execute(
+        "SELECT 1 FROM event WHERE cid = ? AND id = ? AND version = ? AND idempotency_key = ?",
+        (collection.key, update.id, update.if_version + 1, update.idempotency_key),
+    ).fetchone()
+    return found is not None
 
 
 def deleted(connection: apsw.Connection, collection: Collection, before: Record, at: int) -> None:
@@ -201,10 +217,11 @@ def _event(
     record: Record,
     version: int,
     at: int,
+    idempotency_key: str | None = None,
 ) -> int:
     connection.execute(
         "INSERT INTO event (tenant, cid, collection, id, version, action, at, user_id, agent_id, "
-        "session_id, namespace) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "session_id, namespace, idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             collection.tenant,
             collection.key,
@@ -217,6 +234,7 @@ def _event(
             record.agent_id,
             record.session_id,
             None if record.namespace is None else labels.encode(record.namespace),
+            idempotency_key,
         ),
     )
     return connection.last_insert_rowid()
@@ -241,7 +259,7 @@ def _all_events(
     """The same event for all memories of a collection that meet a condition, by their seq."""
     connection.execute(
         "INSERT INTO event SELECT ? + row_number() OVER (ORDER BY rid), ?, cid, ?, id, "
-        "version + 1, ?, ?, user_id, agent_id, session_id, namespace FROM memory "
+        "version + 1, ?, ?, user_id, agent_id, session_id, namespace, NULL FROM memory "
         f"WHERE cid = ? AND {condition}",
         (
             last_event(connection),

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import apsw
-from agentmem_client.errors import Conflict, Unavailable, shown
+from agentmem_client.errors import Conflict, NotFound, Unavailable, shown
 from filelock import Timeout
 from pydantic_core import from_json, to_json
 
@@ -84,15 +84,18 @@ def _key(row: Any) -> ApiKey:
 class SqliteKeys:
     """The keys in a file that a server may have open; a context manager. Every method blocks."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file, making it if it isn't there.
+    def __init__(self, path: Path, *, make: bool = True) -> None:
+        """Open the file, making it if it isn't there and ``make`` is.
 
         Raises:
+            NotFound: it isn't there, and is not to be made.
             Unavailable: it can't be opened, is not ours, or a server of another version has it.
         """
         schema.check_sqlite(apsw.sqlite_lib_version())
         path = path.resolve()
         try:
+            if not make and not path.exists():
+                raise NotFound(f"there is no database {path}: `agentmem keys create` makes one")
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = schema.connect(path)
             try:
@@ -120,7 +123,10 @@ class SqliteKeys:
 
     def listed(self, tenant: str | None) -> list[ApiKey]:
         """The keys of one tenant or of all, by their time of creation."""
-        return listed(self._connection, tenant)
+        try:
+            return listed(self._connection, tenant)
+        except apsw.Error as error:
+            raise Unavailable(f"the database could not be read: {error}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

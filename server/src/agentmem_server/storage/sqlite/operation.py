@@ -72,10 +72,10 @@ class Operation:
             collection.embedding.check_given(write.embedding)
         if write.replacing is not None:
             self.delete(Delete(write.tenant, write.collection, write.replacing))
-        return [self._put_record(collection, record, write.user_id) for record in write.records]
+        return [self._put_record(collection, record, write) for record in write.records]
 
-    def _put_record(self, collection: Collection, record: Record, user_id: str | None) -> Stored:
-        now = record.updated_at
+    def _put_record(self, collection: Collection, record: Record, write: Put) -> Stored:
+        user_id, now = write.user_id, record.updated_at if write.at is None else write.at
         before = self._memories.find(collection, record.id)
         if before is not None and rows.is_expired(before, now):
             self._expire(collection, [before.seq], now)
@@ -91,8 +91,15 @@ class Operation:
         self._change(collection, before, stored, now)
         return Stored(stored, created=False)
 
-    def _change(self, collection: Collection, before: Record, after: Record, at: int) -> None:
-        history.changed(self._connection, collection, before, after, at)
+    def _change(
+        self,
+        collection: Collection,
+        before: Record,
+        after: Record,
+        at: int,
+        idempotency_key: str | None = None,
+    ) -> None:
+        history.changed(self._connection, collection, before, after, at, idempotency_key)
         self._memories.replace(collection, before, after)
 
     def _expire(self, collection: Collection, rids: list[int], at: int) -> None:
@@ -115,7 +122,7 @@ class Operation:
         if write.user_id is not None and before.user_id != write.user_id:
             return None
         if write.if_version is not None and write.if_version != before.version:
-            if restoring.made(self._connection, collection, before, write):
+            if history.was_made(self._connection, collection, write):
                 return before
             raise _version_conflict(write.if_version, before.version)
         after = replace(before, **write.changes, updated_at=write.updated_at, vectors=write.vectors)
@@ -127,7 +134,8 @@ class Operation:
             kept = write.texts if write.vectors is not None else before.dense_texts
             if not write.texts == kept == after.dense_texts:
                 return STALE
-        self._change(collection, before, after, write.updated_at)
+        key = None if write.if_version is None else write.idempotency_key
+        self._change(collection, before, after, write.updated_at, key)
         return after
 
     def delete(self, write: Delete) -> Deleted:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import apsw
 from agentmem_client.errors import InvalidRequest, NotFound, shown
 
-from .. import Collection, Record, Restore, Update
+from .. import Collection, Record, Restore
 from . import rows
 from .events import IMAGE_COLUMNS
 
@@ -31,26 +31,6 @@ def state(
     if rows.is_expired(found, asked.at):
         raise _not_kept(asked)
     return found
-
-
-def made(
-    connection: apsw.Connection, collection: Collection, current: Record, update: Update
-) -> bool:
-    """Whether a memory is what an update has made, or would have, of the version it was for."""
-    assert update.if_version is not None
-    before = _image(connection, collection, update.id, update.if_version)
-    if before is None:
-        return False
-    after = replace(before, **update.changes)
-    moved = rows.scope_of(before) != rows.scope_of(after)
-    if current.version != update.if_version + (2 if moved else 1):
-        return False
-    if update.vectors is not None and update.vectors != rows.vectors(connection, current.seq):
-        return False
-    after = replace(after, updated_at=current.updated_at)
-    if update.changes.get("ttl") is not None:
-        after = replace(after, expires_at=current.expires_at)
-    return after.seq == current.seq and rows.alike(after, current)
 
 
 def no_version(asked: Restore) -> NotFound:

@@ -36,7 +36,8 @@ CREATE TABLE event (
     user_id TEXT,
     agent_id TEXT,
     session_id TEXT,
-    namespace TEXT
+    namespace TEXT,
+    idempotency_key TEXT
 ) STRICT;
 CREATE INDEX event_by_memory ON event (cid, id);
 CREATE INDEX event_by_tenant ON event (tenant);

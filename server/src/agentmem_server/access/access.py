@@ -1,0 +1,54 @@
+"""What a request may do: its API key decides, its route holds it to that."""
+
+from dataclasses import dataclass
+
+from agentmem_client.errors import Forbidden
+from agentmem_client.models import KeyScope
+
+from .callers import Caller
+
+DEFAULT_TENANT = "default"
+"""Whose memories they are where there are no API keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who asks, and what that one may do.
+
+    Attributes:
+        caller: whose memories it can see and change.
+        scopes: what it may do with them.
+        key_id: the key's; None where there are no keys, and of the operator's own.
+        rate_limit: requests a second that it may make; None: the server's limit, 0: any.
+        is_operator: whether it may make keys for other tenants.
+    """
+
+    caller: Caller
+    scopes: frozenset[KeyScope]
+    key_id: str | None = None
+    rate_limit: float | None = None
+    is_operator: bool = False
+
+    def require(self, *scopes: KeyScope) -> None:
+        """Hold it to what it may do.
+
+        Raises:
+            Forbidden: it lacks one of the scopes.
+        """
+        missing = [scope for scope in scopes if not self._has(scope)]
+        if missing:
+            raise Forbidden(f"this API key lacks the scope {missing[0]!r}: use one that has it")
+
+    def _has(self, scope: KeyScope) -> bool:
+        if scope in ("read", "write") and "admin" in self.scopes:
+            return True
+        return scope in self.scopes
+
+
+OPERATOR = Access(
+    Caller(DEFAULT_TENANT),
+    frozenset({"read", "write", "admin", "metrics"}),
+    rate_limit=0.0,
+    is_operator=True,
+)
+"""Of all who ask while there are no keys, which is to say on the server's own machine."""

@@ -1,0 +1,7 @@
+"""``python -m agentmem_server.cli``."""
+
+import sys
+
+from . import main
+
+sys.exit(main())

@@ -1,0 +1,106 @@
+"""Hold each API key, and each address without one, to so many requests a second."""
+
+import math
+from fractions import Fraction
+from functools import lru_cache
+
+from agentmem_client import endpoints as e
+from agentmem_client.errors import APIError, RateLimited
+from limits import RateLimitItemPerSecond
+from limits.aio.strategies import MovingWindowRateLimiter
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..access.access import OPERATOR, Access
+from ..access.keyring import Keyring
+from ..access.windows import Windows
+from ..addresses import client_network
+from ..answers import refuse
+
+_LONGEST_WINDOW = 10
+"""Seconds, for rates that fit into such a window: all of it may come at once."""
+
+_LONGEST_WAIT = 1e9
+"""Seconds between two requests, whatever the rate."""
+
+
+class RateLimit:
+    """Answers 429 to a request that comes too soon, and tells all others how many are left.
+
+    Args:
+        app: what requests are passed on to.
+        keyring: says whether there are keys, and the rate of those that say nothing of it.
+        open_rate: requests a second of an address while there are no keys; 0 is any number.
+        windows: what counts them.
+    """
+
+    def __init__(
+        self, app: ASGIApp, keyring: Keyring, open_rate: float, windows: Windows | None = None
+    ) -> None:
+        self._app = app
+        self._keyring = keyring
+        self._open_rate = open_rate
+        self._windows = Windows() if windows is None else windows
+        self._limiter = MovingWindowRateLimiter(self._windows)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, unless it comes too soon."""
+        if scope["type"] not in ("http", "websocket") or scope["path"] == e.LIVE.path:
+            await self._app(scope, receive, send)
+            return
+        who, rate = self._bucket(scope)
+        if rate == 0:
+            await self._pass(scope, receive, send)
+            return
+        item = _item(rate)
+        is_allowed = await self._limiter.hit(item, who)
+        reset_at, left = await self._limiter.get_window_stats(item, who)
+        reset = max(0.001, reset_at - self._windows.clock())
+        headers = [
+            (b"ratelimit-limit", b"%d" % item.amount),
+            (b"ratelimit-remaining", b"%d" % max(0, left)),
+            (b"ratelimit-reset", b"%d" % math.ceil(reset)),
+        ]
+
+        async def marked(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        if is_allowed:
+            await self._pass(scope, receive, marked)
+            return
+        window = item.get_expiry()
+        error = RateLimited(
+            f"more than {item.amount} requests in {window} s: wait for Retry-After seconds",
+            details={"limit": item.amount, "window_seconds": window},
+            retry_after=reset,
+        )
+        await refuse(error, scope, receive, marked)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        access = scope["state"]["access"]
+        if scope["type"] == "websocket" and isinstance(access, APIError):
+            # Refused here, for the handler of a websocket has no answer to put an error into.
+            await refuse(access, scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _bucket(self, scope: Scope) -> tuple[str, float]:
+        """Whose window a request is counted in, and how many it may have a second."""
+        access = scope["state"]["access"]
+        if isinstance(access, Access) and access is not OPERATOR:
+            rate = self._keyring.rate_limit if access.rate_limit is None else access.rate_limit
+            return f"key {access.key_id}", rate
+        client = scope.get("client")
+        who = client_network(client[0]) if client else ""
+        rate = self._keyring.rate_limit if self._keyring.needs_keys else self._open_rate
+        return f"address {who}", rate
+
+
+@lru_cache(maxsize=1_024)
+def _item(rate: float) -> RateLimitItemPerSecond:
+    """A rate as so many requests in so many whole seconds: 0.5 is 1 in 2."""
+    if rate * _LONGEST_WINDOW >= 1:
+        fraction = Fraction(rate).limit_denominator(_LONGEST_WINDOW)
+        return RateLimitItemPerSecond(fraction.numerator, fraction.denominator)
+    return RateLimitItemPerSecond(1, math.ceil(min(1 / rate, _LONGEST_WAIT)))

@@ -1,0 +1,163 @@
+"""What Prometheus asks for: one registry an application, and what is written into it."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ..cache import Cache
+from .watch import METHODS
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """Counts and times of one application.
+
+    No label holds what a caller chose: routes are patterns, and what is no method of the API is
+    ``other``.
+
+    Attributes:
+        in_progress: requests that are being answered; whoever answers them counts.
+    """
+
+    def __init__(self, version: str) -> None:
+        self.in_progress = 0
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        Info("agentmem_build", "The server.", registry=registry).info({"version": version})
+        self._requests = Histogram(
+            "agentmem_http_request_duration_seconds",
+            "Requests answered, and the time from the head of a request to the end of its answer.",
+            ["method", "route", "status"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._by_labels: dict[tuple[str, str | None, int], Histogram] = {}
+        self.level(
+            "agentmem_http_requests_in_progress",
+            "Requests that are being answered, streams among them.",
+            lambda: self.in_progress,
+        )
+        self._batch_size = Histogram(
+            "agentmem_batch_size",
+            "Items that were worked on together.",
+            ["queue"],
+            buckets=_ITEMS,
+            registry=registry,
+        )
+        self._batch_seconds = Histogram(
+            "agentmem_batch_duration_seconds",
+            "The time that a batch took.",
+            ["queue"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._store = Histogram(
+            "agentmem_store_duration_seconds",
+            "The time that an operation took on the store's thread.",
+            ["operation"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._lag = Histogram(
+            "agentmem_event_loop_lag_seconds",
+            "How much later than due the event loop came to a task that sleeps.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._gathered: _Gathered | None = None
+
+    def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
+        """A request was answered; its route is a pattern, None where there is none for it."""
+        known = method if method in METHODS else "other"
+        key = (known, route, status)
+        series = self._by_labels.get(key)  # in a third of the time that `labels` takes
+        if series is None:
+            series = self._requests.labels(known, route or "none", status)
+            self._by_labels[key] = series
+        series.observe(seconds)
+
+    def batch(self, queue: str, items: int, seconds: float) -> None:
+        """A queue's batch was worked on."""
+        self._batch_size.labels(queue).observe(items)
+        self._batch_seconds.labels(queue).observe(seconds)
+
+    def store(self, operation: str, seconds: float) -> None:
+        """The store did something. Can be called from any thread."""
+        self._store.labels(operation).observe(seconds)
+
+    def lag(self, seconds: float) -> None:
+        """The event loop was late."""
+        self._lag.observe(seconds)
+
+    def level(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Tell of a number that goes up and down; ``read`` is called from any thread."""
+        Gauge(name, meaning, registry=self._registry).set_function(read)
+
+    def gather(
+        self,
+        queues: Callable[[], Mapping[str, int]],
+        caches: Mapping[str, Cache[Any]],
+    ) -> None:
+        """Look at how full these are whenever somebody asks."""
+        self._gathered = _Gathered(queues, caches)
+        self._registry.register(self._gathered)
+
+    async def exposition(self) -> bytes:
+        """All of it, in Prometheus' text format 0.0.4."""
+        if self._gathered is not None:
+            self._gathered.look()
+        # A few thousand lines: milliseconds that the event loop has better uses for.
+        return await asyncio.to_thread(generate_latest, self._registry)
+
+
+class _Gathered(Collector):
+    """How full queues and caches are: they belong to the event loop's thread, `collect` doesn't."""
+
+    def __init__(
+        self, queues: Callable[[], Mapping[str, int]], caches: Mapping[str, Cache[Any]]
+    ) -> None:
+        self._queues = queues
+        self._caches = caches
+        self.look()
+
+    def look(self) -> None:
+        self._depths = dict(self._queues())
+        self._cached = {
+            name: (cache.hits, cache.misses, len(cache)) for name, cache in self._caches.items()
+        }
+
+    def collect(self) -> Iterator[Metric]:
+        depth = GaugeMetricFamily(
+            "agentmem_queue_depth", "Items accepted and not yet answered.", labels=["queue"]
+        )
+        hits = CounterMetricFamily(
+            "agentmem_cache_hits", "What was there, or was being computed.", labels=["cache"]
+        )
+        misses = CounterMetricFamily(
+            "agentmem_cache_misses", "What had to be computed.", labels=["cache"]
+        )
+        entries = GaugeMetricFamily("agentmem_cache_entries", "What is kept.", labels=["cache"])
+        for queue, items in self._depths.items():
+            depth.add_metric([queue], items)
+        for cache, (hit, missed, kept) in self._cached.items():
+            hits.add_metric([cache], hit)
+            misses.add_metric([cache], missed)
+            entries.add_metric([cache], kept)
+        yield from (depth, hits, misses, entries)

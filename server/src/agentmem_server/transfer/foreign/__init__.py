@@ -1,0 +1,1 @@
+"""What other systems export, as entries of ours: a module a system."""
