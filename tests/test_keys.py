@@ -227,6 +227,18 @@ async def test_a_bound_key_sees_its_user_alone(api: Api) -> None:
 # --- Keys that make keys ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("row", [e.LIST_MEMORIES, e.LIST_SESSIONS], ids=lambda row: row.name)
+@pytest.mark.parametrize("collection", ["of-ann", "not-there"])
+async def test_another_user_is_refused_whether_there_is_a_collection_or_not(
+    api: Api, row: e.Endpoint[Any], collection: str
+) -> None:
+    ann = (await api.key(user_id="ann"))["key"]
+    await api.ask("POST", MEMORIES, ann, json={"content": "tea", "collection": "of-ann"})
+    asked = f"{row.path}?collection={collection}&user_id="
+    check(await api.ask("GET", f"{asked}bob", ann), "forbidden", "leave user_id out")
+    assert (await api.ask("GET", f"{asked}ann", ann)).status_code == 200
+
+
 async def test_a_key_is_shown_once(api: Api) -> None:
     answer = await api.ask("POST", KEYS, json={"name": "Ann's laptop", "tenant": "once"})
     assert answer.headers["cache-control"] == "no-store"

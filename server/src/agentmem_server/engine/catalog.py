@@ -42,10 +42,10 @@ class Catalog:
 
     async def sessions(self, caller: Caller, query: m.SessionsQuery) -> m.SessionsAnswer:
         """One page of the sessions with a memory that is meant, by their ids."""
+        scope = caller.scope(query.user_id, query.agent_id, namespace=query.namespace)
         collection = await self._store.collection(caller.tenant, query.collection)
         if collection is None:
             return m.SessionsAnswer(sessions=[])
-        scope = caller.scope(query.user_id, query.agent_id, namespace=query.namespace)
         found = await self._store.sessions(
             collection,
             Selection(scope, query.filters),
