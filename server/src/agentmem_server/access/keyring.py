@@ -177,7 +177,7 @@ class Keyring:
         key, text = new_key(wish, wish.tenant or access.caller.tenant)
         await self._write(PutKey(key))
         self.needs_keys = True
-        _log.info("key created", key=key.id, by=access.key_id, scopes=sorted(key.scopes))
+        _log.info("key created", key=key.id, by=access.logged, scopes=sorted(key.scopes))
         return m.CreatedKey(**_fields(key), key=text)
 
     async def keys(self, access: Access, tenant: str | None) -> list[m.Key]:
@@ -203,7 +203,7 @@ class Keyring:
             key = await self._write(RevokeKey(id, tenant, times.now()))
         if key is None:
             raise NotFound("there is no API key of this id: list them to see their ids")
-        _log.info("key revoked", key=id, by=access.key_id)
+        _log.info("key revoked", key=id, by=access.logged)
         return described(key)
 
     def _check_wish(self, access: Access, wish: m.KeyInput) -> None:
