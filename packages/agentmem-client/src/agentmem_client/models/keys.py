@@ -44,7 +44,10 @@ class KeyInput(Request):
         if len(set(self.scopes)) < len(self.scopes):
             raise ValueError("name each scope once")
         if self.user_id is not None and {"admin", "metrics"} & set(self.scopes):
-            raise ValueError("a key that is bound to a user can't have the scope admin or metrics")
+            raise ValueError(
+                "a key that is bound to a user can't have the scope admin or metrics: leave out "
+                "the user, or the scope"
+            )
         return self
 
 
