@@ -239,6 +239,17 @@ async def test_another_user_is_refused_whether_there_is_a_collection_or_not(
     assert (await api.ask("GET", f"{asked}ann", ann)).status_code == 200
 
 
+@pytest.mark.parametrize("ttl", [1, None])
+async def test_a_bound_key_sets_no_lifetime_of_what_others_store(api: Api, ttl: int | None) -> None:
+    whole, ann = (await api.key())["key"], (await api.key(user_id="ann"))["key"]
+    path = f"/api/v1/collections/lasting-{ttl}"
+    made = await api.ask("PUT", path, ann, json={})
+    assert made.status_code == 200
+    await api.ask("PUT", path, whole, json={"default_ttl": 86_400})
+    check(await api.ask("PUT", path, ann, json={"default_ttl": ttl}), "forbidden", "everybody's")
+    assert (await api.ask("GET", path, ann)).json()["default_ttl"] == 86_400
+
+
 async def test_a_key_is_shown_once(api: Api) -> None:
     answer = await api.ask("POST", KEYS, json={"name": "Ann's laptop", "tenant": "once"})
     assert answer.headers["cache-control"] == "no-store"
