@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agentmem_client import AgentMemClient, Conflict, Forbidden, Unauthorized, new_id
+from agentmem_client import (
+    AgentMemClient,
+    AsyncAgentMemClient,
+    ClientPair,
+    Conflict,
+    Forbidden,
+    Unauthorized,
+    new_id,
+)
 from agentmem_langchain import (
     AgentMemChatMessageHistory,
     AgentMemMemory,
@@ -30,6 +38,22 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 Connection = Mapping[str, Any]
+
+
+@pytest.fixture(autouse=True)
+async def _closed_connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Closes the async connections that the adapters of a test have opened."""
+    used = []
+    client_of = ClientPair.for_running_loop
+
+    def noted(pair: ClientPair) -> AsyncAgentMemClient:
+        used.append(pair)
+        return client_of(pair)
+
+    monkeypatch.setattr(ClientPair, "for_running_loop", noted)
+    yield
+    for pair in used:
+        await pair.aclose()
 
 
 @pytest.fixture

@@ -1,11 +1,19 @@
 """Each class on a server that has keys: a key that is bound to a user, with no user named."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
-from agentmem_client import AgentMemClient, Conflict, Forbidden, NotAllStored, Unauthorized
+from agentmem_client import (
+    AgentMemClient,
+    AsyncAgentMemClient,
+    ClientPair,
+    Conflict,
+    Forbidden,
+    NotAllStored,
+    Unauthorized,
+)
 from agentmem_llamaindex import AgentMemChatStore, AgentMemMemoryBlock, AgentMemVectorStore
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.chat_engine import SimpleChatEngine
@@ -14,6 +22,22 @@ from llama_index.core.memory import Memory
 from llama_index.core.vector_stores.types import VectorStoreQuery
 
 Connection = Mapping[str, Any]
+
+
+@pytest.fixture(autouse=True)
+async def _closed_connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Closes the async connections that the adapters of a test have opened."""
+    used = []
+    client_of = ClientPair.for_running_loop
+
+    def noted(pair: ClientPair) -> AsyncAgentMemClient:
+        used.append(pair)
+        return client_of(pair)
+
+    monkeypatch.setattr(ClientPair, "for_running_loop", noted)
+    yield
+    for pair in used:
+        await pair.aclose()
 
 
 @pytest.fixture
