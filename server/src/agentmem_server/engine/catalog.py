@@ -109,7 +109,18 @@ class Catalog:
             InvalidRequest: when the caller embeds and gives no dimension.
             DimensionMismatch: when the server embeds, with vectors of another length.
             Conflict: when it exists with other settings.
+            Forbidden: when the caller, who sees one user's memories alone, would say how long all
+                others' live.
         """
+        changes = _changes(wish)
+        if caller.user_id is not None and changes:
+            found = await self._store.collection(caller.tenant, name)
+            if changes["default_ttl"] != (None if found is None else found.default_ttl):
+                raise Forbidden(
+                    "this API key is bound to a user, and default_ttl counts for everybody's "
+                    "memories: leave it out, or use a key that isn't bound"
+                )
+            changes = {}  # nothing, whatever others do meanwhile
         if wish.embedder == "client":
             if wish.dimension is None:
                 raise InvalidRequest("give the dimension of the vectors that the caller makes")
@@ -123,7 +134,7 @@ class Catalog:
                 )
             embedding = Embedding("server", own.model, own.dimension, wish.metric)
         made: Collection = await self._writes.submit(
-            PutCollection(caller.tenant, name, embedding, times.now(), _changes(wish))
+            PutCollection(caller.tenant, name, embedding, times.now(), changes)
         )
         return await self._describe(caller, made)
 
