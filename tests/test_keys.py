@@ -80,7 +80,7 @@ def check(answer: httpx.Response, code: str, says: str = "") -> str:
 
 @pytest.mark.parametrize("row", GUARDED, ids=lambda row: row.name)
 async def test_without_a_good_key_nothing_is_done(api: Api, row: e.Endpoint[Any]) -> None:
-    soon = (datetime.now(UTC) + timedelta(milliseconds=30)).isoformat()
+    soon = (datetime.now(UTC) + timedelta(milliseconds=100)).isoformat()
     expired, revoked = await api.key(expires_at=soon), await api.key()
     assert (await api.ask("DELETE", f"{KEYS}/{revoked['id']}")).status_code == 200
     while (await api.ask("GET", MEMORIES, expired["key"])).status_code != 401:
@@ -222,6 +222,22 @@ async def test_a_bound_key_sees_its_user_alone(api: Api) -> None:
         check(await api.ask(method, path, ann, **options), "forbidden", "another user")
     check(await api.ask("DELETE", "/api/v1/collections/default", ann), "forbidden")
     assert (await api.ask("GET", f"{MEMORIES}/of-bob", whole)).json()["content"] == "a"
+
+
+async def test_a_bound_key_decides_nothing_for_others(api: Api) -> None:
+    whole = (await api.key(tenant="shared"))["key"]
+    ann = (await api.key(tenant="shared", user_id="ann"))["key"]
+    path = "/api/v1/collections/shared"
+    check(await api.ask("PUT", path, ann, json={"default_ttl": 1}), "forbidden", "default_ttl")
+    check(await api.ask("GET", path, whole), "not_found")
+    for wish in ({}, {"default_ttl": None}):  # as its first memory would make it
+        assert (await api.ask("PUT", path, ann, json=wish)).status_code == 200
+    assert (await api.ask("PUT", path, whole, json={"default_ttl": 60})).status_code == 200
+    for ttl in (1, None):
+        check(await api.ask("PUT", path, ann, json={"default_ttl": ttl}), "forbidden")
+    for wish in ({}, {"default_ttl": 60}):
+        found = await api.ask("PUT", path, ann, json=wish)
+        assert (found.status_code, found.json()["default_ttl"]) == (200, 60)
 
 
 # --- Keys that make keys ---------------------------------------------------------------------

@@ -88,21 +88,19 @@ def restored(connection: apsw.Connection, collection: Collection, state: Record,
 
 
 def expired(connection: apsw.Connection, collection: Collection, before: Record, at: int) -> None:
-    """A memory that has expired is about to be deleted: nothing of what it was stays."""
+    """A memory that has expired is about to be deleted: nothing of what it was stays.
+
+    What had its id before it was another memory, perhaps another user's.
+    """
     _event(connection, collection, "expired", before, before.version + 1, at)
-    _remove_images(
-        connection,
-        "eid IN (SELECT eid FROM event WHERE cid = ? AND id = ?)",
-        (collection.key, before.id),
-    )
+    _remove_images(connection, "rid = ?", (before.seq,))
 
 
 def cleared(connection: apsw.Connection, collection: Collection, at: int) -> None:
     """All memories of a collection are about to be deleted: each has its event."""
     _remove_images(
         connection,
-        "eid IN (SELECT e.eid FROM memory m JOIN event e USING (cid, id) "
-        "WHERE m.cid = ? AND m.expires_at <= ?)",
+        "rid IN (SELECT rid FROM memory WHERE cid = ? AND expires_at <= ?)",
         (collection.key, at),
     )
     _all_events(connection, collection, "expired", "expires_at <= ?", at)

@@ -231,6 +231,9 @@ class Operation:
             raise restoring.no_version(write)
         current = self._memories.find(collection, write.id)
         state = restoring.state(self._connection, collection, current, write)
+        if current is not None and rows.is_expired(current, write.at):
+            self._expire(collection, [current.seq], write.at)
+            current = None
         if current is None:
             state.version = history.first_version(self._connection, collection, write.id)
             state.updated_at = write.at
