@@ -111,8 +111,6 @@ class Catalog:
             InvalidRequest: when the caller embeds and gives no dimension.
             DimensionMismatch: when the server embeds, with vectors of another length.
             Conflict: when it exists with other settings.
-            Forbidden: when the caller, who sees one user's memories alone, would say how long all
-                others' live.
         """
         changes = _changes(wish)
         if changes and caller.user_id is not None:
