@@ -17,6 +17,7 @@ from agentmem_server.engine.engine import Engine
 from agentmem_server.storage import Collection, Event, EventsRequest, Outcome, Record, SearchRequest
 from agentmem_server.storage import Write as StoreWrite
 from agentmem_server.storage.sqlite import SqliteStore
+from agentmem_server.telemetry.watch import NOBODY, Watch
 from numpy.typing import NDArray
 
 TENANT = Caller("tenant")
@@ -44,8 +45,8 @@ class FakeEmbedder:
 class WatchedStore(SqliteStore):
     """Counts searches and the batches of writes; holds searches before they answer."""
 
-    def __init__(self, path: Path, readers: int) -> None:
-        super().__init__(path, readers)
+    def __init__(self, path: Path, readers: int, watch: Watch = NOBODY) -> None:
+        super().__init__(path, readers, watch)
         self.searches = 0
         self.writes = 0
         self.search_gate = asyncio.Event()
@@ -172,6 +173,39 @@ async def test_what_has_expired_is_told_of_no_more(engine: Engine, store: Watche
         await engine.sweep()
     with pytest.raises(NotFound):
         await engine.history.restore(TENANT, "default", "a", 1)
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+async def test_one_memory_s_end_is_not_another_s_that_had_its_id(
+    engine: Engine, is_swept: bool
+) -> None:
+    await engine.add(ANN, m.MemoryInput(id="a", content="ann's own"))
+    await engine.delete(ANN, "default", "a")
+    before = await history(engine, "a", ANN)
+    await engine.add(BOB, m.MemoryInput(id="a", content="bob's", ttl=0.05))
+    await asyncio.sleep(0.1)
+    if is_swept:
+        await engine.sweep()
+    assert await history(engine, "a", ANN) == before
+    assert "bob's" not in repr(await history(engine, "a"))
+    with pytest.raises(NotFound):
+        await engine.history.restore(BOB, "default", "a", 3)
+    restored = await engine.history.restore(ANN, "default", "a", 1)
+    assert (restored.content, restored.user_id, restored.version) == ("ann's own", "ann", 5)
+    assert await found(engine, "ann's own", mode="dense") == ["a"]
+    assert [event.action for event in await history(engine, "a", BOB)] == ["added", "expired"]
+
+
+async def test_emptying_a_collection_keeps_what_another_memory_of_the_id_was(
+    engine: Engine,
+) -> None:
+    await add(engine, "a", "first")
+    await engine.delete(TENANT, "default", "a")
+    await add(engine, "a", "second", ttl=0.05)
+    await asyncio.sleep(0.1)
+    await engine.delete_many(TENANT, m.DeleteRequest(everything=True))
+    assert "second" not in repr(await history(engine, "a"))
+    assert (await engine.history.restore(TENANT, "default", "a", 1)).content == "first"
 
 
 # --- Brought back ----------------------------------------------------------------------------

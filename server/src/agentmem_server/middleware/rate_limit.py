@@ -44,7 +44,8 @@ class RateLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, unless it comes too soon."""
-        if scope["type"] not in ("http", "websocket") or scope["path"] == e.LIVE.path:
+        kind = scope["type"]
+        if kind not in ("http", "websocket") or (kind == "http" and scope["path"] == e.LIVE.path):
             await self._app(scope, receive, send)
             return
         who, rate = self._bucket(scope)

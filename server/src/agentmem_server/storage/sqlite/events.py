@@ -81,10 +81,15 @@ def _read(connection: apsw.Connection, conditions: Sequence[Sql], limit: int) ->
         if following is None and action in ("added", "updated"):
             after = memories.get(rid)
         if expires_at is not None and expires_at <= now:
-            before = after = None
+            before, after = _unless_of(rid, before), _unless_of(rid, after)
         scope = Scope(user, agent, session, labels.decode(namespace) if namespace else None)
         answer.append(Event(eid, action, at, collection, id, version, scope, before, after))
     return answer
+
+
+def _unless_of(rid: int, state: Record | None) -> Record | None:
+    """A state, unless it is one of this row's, which has expired."""
+    return None if state is None or state.seq == rid else state
 
 
 def _images(connection: apsw.Connection, eids: Iterable[int | None], now: int) -> dict[int, Record]:

@@ -19,8 +19,9 @@ def state(
         NotFound: the history has no such version, or doesn't keep what it was.
         InvalidRequest: the memory was not there in it.
     """
+    ended = None
     if current is not None and rows.is_expired(current, asked.at):
-        raise _not_kept(asked)
+        ended, current = current.seq, None
     if current is not None and asked.user_id not in (None, current.user_id):
         current = None
     if current is not None and current.version == asked.version:
@@ -28,7 +29,7 @@ def state(
     found = _image(connection, collection, asked.id, asked.version)
     if found is None or asked.user_id not in (None, found.user_id):
         raise _refusal(connection, collection, current, asked)
-    if rows.is_expired(found, asked.at):
+    if rows.is_expired(found, asked.at) or found.seq == ended:
         raise _not_kept(asked)
     return found
 
