@@ -164,7 +164,7 @@ def test_what_the_first_key_means_is_told_once(capsys: pytest.CaptureFixture[str
         (["--scopes", ""], "--scopes: "),
         (["--scopes", "read,read"], "name each scope once"),
         (["--scopes", "read,"], "--scopes: "),
-        (["--scopes", "admin", "--user", "ann"], "bound to a user can't have the scope admin"),
+        (["--scopes", "metrics", "--user", "ann"], "bound to a user can't have the scope metrics"),
         (["--user", ""], "--user: "),
         (["--tenant", ""], "--tenant: "),
         (["--name", "n" * 513], "--name: .*512"),

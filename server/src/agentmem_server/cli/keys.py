@@ -82,7 +82,7 @@ def _create(options: argparse.Namespace) -> int:
         wish = m.KeyInput.model_validate(fields)
     except ValidationError as error:
         raise Refused(*_problems(error)) from None
-    key, text = new_key(wish, options.tenant)
+    key, text = new_key(wish, options.tenant, wish.user_id)
     with open_keys(settings.database_url) as keys:
         is_first = not keys.listed(None)
         keys.put(key)
