@@ -42,10 +42,10 @@ class Catalog:
 
     async def sessions(self, caller: Caller, query: m.SessionsQuery) -> m.SessionsAnswer:
         """One page of the sessions with a memory that is meant, by their ids."""
+        scope = caller.scope(query.user_id, query.agent_id, namespace=query.namespace)
         collection = await self._store.collection(caller.tenant, query.collection)
         if collection is None:
             return m.SessionsAnswer(sessions=[])
-        scope = caller.scope(query.user_id, query.agent_id, namespace=query.namespace)
         found = await self._store.sessions(
             collection,
             Selection(scope, query.filters),
@@ -106,21 +106,18 @@ class Catalog:
         """Make a collection, or find it as wished; what may change is changed.
 
         Raises:
+            Forbidden: when the caller sees one user's memories alone, and says how long memories
+                live: that would be everybody's.
             InvalidRequest: when the caller embeds and gives no dimension.
             DimensionMismatch: when the server embeds, with vectors of another length.
             Conflict: when it exists with other settings.
-            Forbidden: when the caller, who sees one user's memories alone, would say how long all
-                others' live.
         """
         changes = _changes(wish)
-        if caller.user_id is not None and changes:
-            found = await self._store.collection(caller.tenant, name)
-            if changes["default_ttl"] != (None if found is None else found.default_ttl):
-                raise Forbidden(
-                    "this API key is bound to a user, and default_ttl counts for everybody's "
-                    "memories: leave it out, or use a key that isn't bound"
-                )
-            changes = {}  # nothing, whatever others do meanwhile
+        if changes and caller.user_id is not None:
+            raise Forbidden(
+                "this API key is bound to a user, and a collection is everybody's: leave "
+                "default_ttl out, and give each memory its ttl"
+            )
         if wish.embedder == "client":
             if wish.dimension is None:
                 raise InvalidRequest("give the dimension of the vectors that the caller makes")

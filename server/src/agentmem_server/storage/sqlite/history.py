@@ -18,6 +18,7 @@ _KEPT = (
     "payload, ttl, archived, index_texts"
 )
 """What an image copies of a memory's row."""
+_INSERT_IMAGE = f"INSERT INTO image VALUES ({', '.join('?' * (len(_KEPT.split(',')) + 2))})"
 
 
 def first_version(connection: apsw.Connection, collection: Collection, id: str) -> int:
@@ -122,14 +123,26 @@ def dropped(connection: apsw.Connection, collection: Collection) -> None:
     )
 
 
+def places(connection: apsw.Connection, tenant: str, user_id: str) -> set[int]:
+    """The keys of the collections that a user's events are of; some may be gone."""
+    found = connection.execute(
+        "SELECT DISTINCT cid FROM event WHERE tenant = ? AND user_id = ? AND cid IS NOT NULL",
+        (tenant, user_id),
+    )
+    return {cid for (cid,) in cast("list[tuple[int]]", found.fetchall())}
+
+
 def erased(connection: apsw.Connection, tenant: str, user_id: str, at: int) -> int:
     """All of a user's memories are gone: so is their history, how many events that was."""
     user = (tenant, user_id)
     _remove_images(
         connection, "eid IN (SELECT eid FROM event WHERE tenant = ? AND user_id = ?)", user
     )
-    connection.execute("DELETE FROM event WHERE tenant = ? AND user_id = ?", user)
+    connection.execute(
+        "DELETE FROM event WHERE tenant = ? AND user_id = ? AND id IS NOT NULL", user
+    )
     removed = connection.changes()
+    connection.execute("DELETE FROM event WHERE tenant = ? AND user_id = ?", user)  # said before
     connection.execute(
         "INSERT INTO event (tenant, action, at, user_id) VALUES (?, 'erased', ?, ?)",
         (tenant, at, user_id),
@@ -229,12 +242,13 @@ def _keep(
     connection: apsw.Connection, eid: int, rid: int, vectors: bytes | None, *, stay: bool
 ) -> None:
     """The image of a memory as it is; its vectors unless they stay or the new ones are the same."""
-    connection.execute(
-        f"INSERT INTO image SELECT ?, {_KEPT}, "
-        "CASE WHEN ? THEN NULL ELSE nullif(coalesce(v.data, x''), ?) END "
-        "FROM memory LEFT JOIN vector v USING (rid) WHERE rid = ?",
+    image = connection.execute(
+        f"SELECT ?, {_KEPT}, CASE WHEN ? THEN NULL ELSE nullif(coalesce((SELECT data FROM vector v "
+        "WHERE v.rid = memory.rid), x''), ?) END FROM memory WHERE rid = ?",
         (eid, stay, vectors, rid),
-    )
+    ).fetchone()
+    # Not INSERT … SELECT: it can fail half-way, and so FTS5 would write out all it has before it.
+    connection.execute(_INSERT_IMAGE, image)
 
 
 def _all_events(

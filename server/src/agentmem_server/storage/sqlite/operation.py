@@ -257,6 +257,7 @@ class Operation:
     def erase(self, write: Erase) -> Erased:
         """Delete all that there is of a user, history included."""
         records = collections = 0
+        worded = history.places(self._connection, write.tenant, write.user_id)
         for collection in self._state.drafts():
             if collection.tenant != write.tenant:
                 continue
@@ -265,12 +266,13 @@ class Operation:
                 "WHERE cid = ? AND user_id = ?",
                 (write.at, collection.key, write.user_id),
             ).fetchall()
-            if not found:
-                continue
             alive = sum(living for _, living in cast("list[tuple[int, int]]", found))
             rids = [rid for rid, _ in cast("list[tuple[int, int]]", found)]
-            self._memories.delete(collection, rids, lambda gone: None)
-            self.touched.add((collection.tenant, collection.name))
+            if rids:
+                self._memories.delete(collection, rids, lambda gone: None)
+                self.touched.add((collection.tenant, collection.name))
+            if rids or collection.key in worded:
+                keyword_index.purge(self._connection, collection.key)
             records += alive
             collections += alive > 0
         events = history.erased(self._connection, write.tenant, write.user_id, write.at)

@@ -18,6 +18,7 @@ PRAGMA busy_timeout=5000;
 PRAGMA cache_size=-65536;
 PRAGMA mmap_size=1073741824;
 PRAGMA temp_store=MEMORY;
+PRAGMA secure_delete=ON;
 """
 
 _LATER_TABLES = """
@@ -40,7 +41,6 @@ CREATE TABLE event (
 ) STRICT;
 CREATE INDEX event_by_memory ON event (cid, id);
 CREATE INDEX event_by_tenant ON event (tenant);
-CREATE INDEX event_by_user ON event (tenant, user_id) WHERE user_id IS NOT NULL;
 
 -- What a memory was before an event, its id and scope being the event's, its version one less.
 -- `vectors` are those that the event replaced; NULL where they stayed: then they are those of the
@@ -182,7 +182,9 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
         else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     )
     connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
-    connection.execute(_PRAGMAS)
+    connection.execute(
+        _PRAGMAS
+    ).fetchall()  # to the end: a pragma that answers stops before the next
     connection.create_scalar_function("agentmem_lower", _lower, 1, deterministic=True)
     return connection
 
