@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from agentmem_client.errors import NotFound
 from agentmem_server import times
-from agentmem_server.storage import Erase, Erased, Scope, Selection, Sweep
+from agentmem_server.storage import Erase, Erased, Scope, Sweep
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Clock, Notes
@@ -162,10 +162,3 @@ async def test_an_erasure_waits_for_no_reader(notes: "Notes") -> None:
     reader.close()
     await notes.write(Sweep(times.now(), 10))
     assert SECRETS[0].encode() not in bytes_of(path)
-
-
-async def test_a_deletion_is_no_erasure(notes: "Notes") -> None:
-    await notes.put("a", "alpha", user_id="u")
-    await notes.delete(user_id="u")
-    assert (await notes.restore("a", 1)).content == "alpha"
-    assert Selection(Scope("u")) == notes.deleting(user_id="u").selection
