@@ -21,6 +21,7 @@ ADAPTERS = ["packages/agentmem-langchain", "packages/agentmem-llamaindex"]
 WITH_AGENTS = [
     "packages/agentmem-langchain/tests/test_concurrency.py",
     "packages/agentmem-langchain/tests/test_journeys.py",
+    "packages/agentmem-langchain/tests/test_keys.py",
     "packages/agentmem-langchain/tests/test_middleware*.py",
     "packages/agentmem-langchain/tests/test_store_agents.py",
     "packages/agentmem-langchain/tests/test_surface.py",

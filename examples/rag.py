@@ -38,7 +38,7 @@ from llama_index.core.schema import Document
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 
 PROJECT = Path(__file__).resolve().parent.parent
-PAGES = ("*.md", "LICENSE", "packages/*/README.md", "server/README.md")
+PAGES = ("*.md", "LICENSE", "packages/*/README.md", "server/README.md", "server/docs/*.md")
 T = TypeVar("T")
 
 QUESTION = "What may I do with the software, and does it come with a warranty?"

@@ -80,7 +80,7 @@ def check(answer: httpx.Response, code: str, says: str = "") -> str:
 
 @pytest.mark.parametrize("row", GUARDED, ids=lambda row: row.name)
 async def test_without_a_good_key_nothing_is_done(api: Api, row: e.Endpoint[Any]) -> None:
-    soon = (datetime.now(UTC) + timedelta(milliseconds=30)).isoformat()
+    soon = (datetime.now(UTC) + timedelta(milliseconds=100)).isoformat()
     expired, revoked = await api.key(expires_at=soon), await api.key()
     assert (await api.ask("DELETE", f"{KEYS}/{revoked['id']}")).status_code == 200
     while (await api.ask("GET", MEMORIES, expired["key"])).status_code != 401:
@@ -224,7 +224,35 @@ async def test_a_bound_key_sees_its_user_alone(api: Api) -> None:
     assert (await api.ask("GET", f"{MEMORIES}/of-bob", whole)).json()["content"] == "a"
 
 
+async def test_a_bound_key_decides_nothing_for_others(api: Api) -> None:
+    whole = (await api.key(tenant="shared"))["key"]
+    ann = (await api.key(tenant="shared", user_id="ann"))["key"]
+    path = "/api/v1/collections/shared"
+    check(await api.ask("PUT", path, ann, json={"default_ttl": 1}), "forbidden", "default_ttl")
+    check(await api.ask("GET", path, whole), "not_found")
+    assert (await api.ask("PUT", path, ann, json={})).status_code == 200  # as a memory would
+    assert (await api.ask("PUT", path, whole, json={"default_ttl": 60})).status_code == 200
+    for ttl in (1, None):
+        check(
+            await api.ask("PUT", path, ann, json={"default_ttl": ttl}), "forbidden", "everybody's"
+        )
+    found = await api.ask("PUT", path, ann, json={})
+    assert (found.status_code, found.json()["default_ttl"]) == (200, 60)
+
+
 # --- Keys that make keys ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [e.LIST_MEMORIES, e.LIST_SESSIONS], ids=lambda row: row.name)
+@pytest.mark.parametrize("collection", ["of-ann", "not-there"])
+async def test_another_user_is_refused_whether_there_is_a_collection_or_not(
+    api: Api, row: e.Endpoint[Any], collection: str
+) -> None:
+    ann = (await api.key(user_id="ann"))["key"]
+    await api.ask("POST", MEMORIES, ann, json={"content": "tea", "collection": "of-ann"})
+    asked = f"{row.path}?collection={collection}&user_id="
+    check(await api.ask("GET", f"{asked}bob", ann), "forbidden", "leave user_id out")
+    assert (await api.ask("GET", f"{asked}ann", ann)).status_code == 200
 
 
 async def test_a_key_is_shown_once(api: Api) -> None:
@@ -262,10 +290,29 @@ async def test_a_tenants_admin(api: Api) -> None:
     assert (await api.ask("GET", MEMORIES, foreign["key"])).status_code == 200
 
 
-@pytest.mark.parametrize("scope", ["admin", "metrics"])
-async def test_a_bound_key_is_no_admins(api: Api, scope: str) -> None:
-    wish = {"name": "n", "user_id": "ann", "scopes": ["read", scope]}
+async def test_a_bound_key_is_never_told_of_all(api: Api) -> None:
+    wish = {"name": "n", "user_id": "ann", "scopes": ["read", "metrics"]}
     check(await api.ask("POST", KEYS, json=wish), "invalid_request", "bound to a user")
+
+
+async def test_a_bound_admin_has_its_own_users_keys_alone(api: Api) -> None:
+    whole = await api.key(tenant="one-user")
+    ann = await api.key(tenant="one-user", user_id="ann", scopes=["admin"])
+    bob = await api.key(tenant="one-user", user_id="bob")
+    made = await api.ask("POST", KEYS, ann["key"], json={"name": "n", "scopes": ["admin"]})
+    assert (made.status_code, made.json()["user_id"]) == (201, "ann")
+    named = await api.ask("POST", KEYS, ann["key"], json={"name": "n", "user_id": "ann"})
+    assert named.status_code == 201
+    other = await api.ask("POST", KEYS, ann["key"], json={"name": "n", "user_id": "bob"})
+    check(other, "forbidden", "another user")
+    listed = (await api.ask("GET", KEYS, ann["key"])).json()["keys"]
+    assert {key["id"] for key in listed} == {ann["id"], made.json()["id"], named.json()["id"]}
+    for foreign in (whole, bob):
+        check(await api.ask("DELETE", f"{KEYS}/{foreign['id']}", ann["key"]), "not_found")
+        assert (await api.ask("GET", MEMORIES, foreign["key"])).status_code == 200
+    mine = made.json()
+    assert (await api.ask("DELETE", f"{KEYS}/{mine['id']}", ann["key"])).status_code == 200
+    check(await api.ask("GET", MEMORIES, mine["key"]), "unauthorized")
 
 
 async def test_keys_of_every_tenant_are_the_operators_to_see(api: Api) -> None:

@@ -114,6 +114,14 @@ def test_the_database_is_a_setting(
 # --- What is made ----------------------------------------------------------------------------
 
 
+def test_the_first_key_says_of_which_database(capsys: pytest.CaptureFixture[str]) -> None:
+    """A key in another file than the server's opens nothing: the file is told when it is made."""
+    database = ("--database", "sqlite:///other.db")
+    for says in (True, False):
+        assert main([*CREATE, *database]) == 0
+        assert ("the first key of sqlite:///other.db" in capsys.readouterr().err) is says
+
+
 def test_all_that_a_key_can_be(capsys: pytest.CaptureFixture[str]) -> None:
     create(capsys)
     create(capsys, "--scopes", "read, metrics", "--rate-limit", "0.5")
@@ -156,7 +164,7 @@ def test_what_the_first_key_means_is_told_once(capsys: pytest.CaptureFixture[str
         (["--scopes", ""], "--scopes: "),
         (["--scopes", "read,read"], "name each scope once"),
         (["--scopes", "read,"], "--scopes: "),
-        (["--scopes", "admin", "--user", "ann"], "bound to a user can't have the scope admin"),
+        (["--scopes", "metrics", "--user", "ann"], "bound to a user can't have the scope metrics"),
         (["--user", ""], "--user: "),
         (["--tenant", ""], "--tenant: "),
         (["--name", "n" * 513], "--name: .*512"),
@@ -185,10 +193,10 @@ def test_a_key_that_can_not_be(
 
 @pytest.mark.parametrize("expires", ["0s", "2020-01-01T00:00:00Z"])
 def test_a_key_that_would_have_expired(expires: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*CREATE, "--expires", expires]) == 1
+    assert main([*CREATE, "--expires", expires]) == 2
     told = capsys.readouterr()
     assert (told.out, told.err.count("\n")) == ("", 1)
-    assert "still to come" in told.err
+    assert "--expires is over: give a time that is still to come" in told.err
     assert list(Path().iterdir()) == []
 
 

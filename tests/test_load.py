@@ -111,7 +111,7 @@ BESIDE = """
 import sys
 from agentmem_client.models import KeyInput
 from agentmem_server import times
-from agentmem_server.keyring import new_key
+from agentmem_server.access.keyring import new_key
 from agentmem_server.storage import open_keys
 
 with open_keys(sys.argv[1]) as keys:

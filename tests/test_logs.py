@@ -174,7 +174,7 @@ FAILING = """
 import asyncio, logging, sys
 import httpx
 from agentmem_server.app import open_app
-from agentmem_server.log import configure_logging
+from agentmem_server.telemetry.log import configure_logging
 from agentmem_server.settings import Settings
 
 class Broken:
@@ -355,7 +355,7 @@ async def test_a_line_tells_which_key_it_was_and_nothing_that_opens(
         expected = {
             await list_with({"x-api-key": key}, 200): key_id,
             await list_with({"authorization": f"Bearer {key}"}, 200): key_id,
-            await list_with({"x-api-key": admin_key}, 200): None,
+            await list_with({"x-api-key": admin_key}, 200): "operator",
             await list_with({"x-api-key": wrong}, 401): None,
             await list_with({"x-api-key": "SecretGuess"}, 401): None,
             await list_with({"authorization": "Bearer SecretToken"}, 401): None,

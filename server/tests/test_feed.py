@@ -273,6 +273,35 @@ async def test_closing_ends_all_at_once_and_lets_nobody_in(feed: Feed, store: Fa
         await feed.follow(OPERATOR, m.EventsQuery())
 
 
+async def test_a_tenant_takes_half_of_the_places_and_a_user_half_of_those(
+    store: FakeStore,
+) -> None:
+    def key(tenant: str, user: str | None = None) -> Access:
+        return Access(Caller(tenant, user), frozenset({"read"}), key_id="a key")
+
+    feed = Feed(cast(Store, store), max_followers=8)
+    ann = [await feed.follow(key("one", "ann"), m.EventsQuery()) for _ in range(2)]
+    with pytest.raises(Overloaded, match="this user") as refused:
+        await feed.follow(key("one", "ann"), m.EventsQuery())
+    assert refused.value.retry_after == 5
+    await feed.follow(key("one", "bob"), m.EventsQuery())
+    await feed.follow(key("one"), m.EventsQuery())
+    for user in (None, "bob"):
+        with pytest.raises(Overloaded, match="this tenant"):
+            await feed.follow(key("one", user), m.EventsQuery())
+    for _ in range(4):
+        await feed.follow(key("two"), m.EventsQuery())
+    with pytest.raises(Overloaded, match="AGENTMEM_MAX_STREAMS"):
+        await feed.follow(key("three"), m.EventsQuery())
+    ann[0].leave()
+    await feed.follow(key("one", "bob"), m.EventsQuery())
+    feed.close()
+    small = Feed(cast(Store, store), max_followers=1)
+    with await small.follow(key("one", "ann"), m.EventsQuery()):
+        assert len(small) == 1
+    small.close()
+
+
 async def test_only_so_many_follow_and_who_leaves_makes_room(feed: Feed, store: FakeStore) -> None:
     with await feed.follow(OPERATOR, m.EventsQuery()):
         followers = [await feed.follow(OPERATOR, m.EventsQuery()) for _ in range(2)]

@@ -230,6 +230,7 @@ async def test_a_websocket_is_a_request() -> None:
     for _ in range(2):
         (accepted,) = await asker.send(of_key(), kind="websocket", extensions=DENIAL)
         assert accepted["type"] == "websocket.accept"
+        assert (b"ratelimit-limit", b"2") in accepted["headers"]
     start, body = await asker.send(of_key(), kind="websocket", extensions=DENIAL)
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 429)
     assert {b"retry-after", b"ratelimit-limit"} <= {name.lower() for name, _ in start["headers"]}

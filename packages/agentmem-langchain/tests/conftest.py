@@ -1,11 +1,13 @@
 """What the tests share: a fake at the HTTP seam, and a real server process."""
 
 import json
+import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import httpx
 import pytest
 from agentmem_client import AgentMemClient, AsyncAgentMemClient, new_id
+from agentmem_client.models import KeyScope
 from agentmem_langchain._messages import to_memory
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 Way = Literal["sync", "async"]
 Ask = Callable[..., Awaitable[list[BaseMessage]]]
+MakeKey = Callable[..., dict[str, str]]
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -193,7 +197,8 @@ async def connection(fake: Fake) -> AsyncIterator[dict[str, Any]]:
 class Server:
     """A real server process on a file of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = {**os.environ, **(environment or {})}
         self._database = directory / "memories.db"
         self._log = directory / "server.log"
         with socket.socket() as probe:
@@ -206,7 +211,9 @@ class Server:
         command = [sys.executable, "-m", "agentmem_server.cli", "serve", "--host", "127.0.0.1"]
         command += ["--port", str(self._port), "--database", f"sqlite:///{self._database}"]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(
+                command, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+            )
         deadline = time.monotonic() + 60
         while not self._ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -244,6 +251,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("server"))
     server.start()
     yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def make_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeKey]:
+    """Makes a key on a server that has keys; answers what connects an adapter with it."""
+    operators_key = secrets.token_hex(32)
+    environment = {"AGENTMEM_ADMIN_KEY": operators_key}
+    server = Server(tmp_path_factory.mktemp("with-keys"), environment)
+    server.start()
+
+    with AgentMemClient(server.url, operators_key) as operator:
+
+        def make_key(tenant: str, user_id: str | None = None, *scopes: KeyScope) -> dict[str, str]:
+            scopes = scopes or ("read", "write")
+            made = operator.create_key("a test", tenant=tenant, user_id=user_id, scopes=scopes)
+            return {"api_url": server.url, "api_key": made.key}
+
+        yield make_key
     server.stop()
 
 

@@ -6,12 +6,13 @@ import json
 import math
 import os
 import re
+import secrets
 import socket
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl
@@ -19,6 +20,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 from agentmem_client import AgentMemClient, AsyncAgentMemClient
+from agentmem_client.models import KeyScope
 from agentmem_llamaindex import AgentMemChatStore, AgentMemMemoryBlock, AgentMemVectorStore
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
@@ -34,6 +36,7 @@ TWINS = {
 
 Call = Callable[..., Awaitable[Any]]
 MakeNode = Callable[..., TextNode]
+MakeKey = Callable[..., dict[str, str]]
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -153,7 +156,9 @@ def embed_model() -> BaseEmbedding:
 class Server:
     """A real server process on a file of its own, which can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        # Without a bound on the requests of a second, which tests reach.
+        self._environment = {**os.environ, "AGENTMEM_RATE_LIMIT": "0", **(environment or {})}
         self._database = folder / "memories.db"
         self._log = folder / "server.log"
         with socket.socket() as probe:
@@ -167,10 +172,8 @@ class Server:
         command = [sys.executable, "-m", "agentmem_server.cli", "serve"]
         command += ["--host", "127.0.0.1", "--port", str(self._port)]
         command += ["--database", f"sqlite:///{self._database.as_posix()}"]
-        # Without a bound on the requests of a second, which tests reach.
-        environment = os.environ | {"AGENTMEM_RATE_LIMIT": "0"}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
@@ -210,6 +213,25 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path)
     server.start()
     yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def make_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeKey]:
+    """Makes a key on a server that has keys; answers what connects an adapter with it."""
+    operators_key = secrets.token_hex(32)
+    environment = {"AGENTMEM_ADMIN_KEY": operators_key}
+    server = Server(tmp_path_factory.mktemp("with-keys"), environment)
+    server.start()
+
+    with AgentMemClient(server.url, operators_key) as operator:
+
+        def make_key(tenant: str, user_id: str | None = None, *scopes: KeyScope) -> dict[str, str]:
+            scopes = scopes or ("read", "write")
+            made = operator.create_key("a test", tenant=tenant, user_id=user_id, scopes=scopes)
+            return {"api_url": server.url, "api_key": made.key}
+
+        yield make_key
     server.stop()
 
 

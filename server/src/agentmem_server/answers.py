@@ -9,6 +9,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+ANSWER_STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
+"""The messages that an answer begins with, and its headers."""
+
 
 def answer(model: BaseModel, status: int = 200) -> Response:
     """A model as a JSON answer."""

@@ -53,7 +53,8 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[str, AfterValidator(_check_networks)] = ""
     """Addresses or networks, with commas, whose ``X-Forwarded-For`` is believed."""
     max_streams: Size = 100
-    """How many followers of the feed of changes may be connected at once."""
+    """How many followers of the feed of changes may be connected at once; with keys, half of them
+    of one tenant."""
     history_ttl: Seconds = 30 * 86_400.0
     """How long events of the history are kept."""
 

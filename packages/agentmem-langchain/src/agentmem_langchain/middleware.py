@@ -95,7 +95,8 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
         agent_id: as ``user_id``; may be missing.
         session_id: which conversation the stored messages are of.
         require_user: False: where no user is named, go on without: what is stored is nobody's, and
-            what is searched, everybody's.
+            what is searched, everybody's; with an API key that is bound to a user, both are that
+            user's.
         recall: whether to search.
         write: whether to store.
         k: how many memories to recall, at most; what says the same counts once.
@@ -306,7 +307,8 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
         if scope["user_id"] is None and self._require_user:
             raise InvalidRequest(
                 "this run names no user: give the agent's context a user_id, or the middleware one "
-                "(or a function of the runtime), or require_user=False"
+                "(or a function of the runtime), or require_user=False, which is right where the "
+                "API key is bound to a user"
             )
         return scope
 

@@ -88,7 +88,8 @@ class AgentMemRecallMemory(BaseMemory):
     """True: search all of the present session too; False: nothing of it. Left out: what of it no
     other memory puts into the prompt."""
     require_user: bool = True
-    """False: no user has to be named; without one, everybody's messages are recalled."""
+    """False: no user has to be named; without one, everybody's messages are recalled, or those of
+    the user whom the API key is bound to."""
     store: bool = False
     """Store each turn, as `AgentMemMemory` does; `clear` then deletes the session's messages."""
 
@@ -134,7 +135,7 @@ class AgentMemRecallMemory(BaseMemory):
         if self.require_user and self._talk.chat_memory._place["user_id"] is None:
             raise ValueError(
                 "whose messages shall be recalled? Give user_id (or a memory to be beside that has "
-                "one), or require_user=False for everybody's"
+                "one), or require_user=False for everybody's that the API key opens"
             )
 
     @model_validator(mode="after")

@@ -115,7 +115,8 @@ def get_memory_tools(
     Args:
         user_id: whose memories, or a function that finds it out for each call; one that finds
             nothing is an error. None does not restrict: all users' memories can be found and
-            forgotten, which is right for an agent with one user alone.
+            forgotten, which is right for an agent with one user alone, and where the API key is
+            bound to a user.
         agent_id: as ``user_id``.
         session_id: as ``user_id``.
         filter: what the tools may find and forget: a condition on the metadata or record fields.

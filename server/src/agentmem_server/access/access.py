@@ -29,6 +29,11 @@ class Access:
     rate_limit: float | None = None
     is_operator: bool = False
 
+    @property
+    def logged(self) -> str | None:
+        """Who asks, for logs: the key's id, or ``"operator"``; None where there are no keys."""
+        return "operator" if self.key_id is None and self is not OPERATOR else self.key_id
+
     def require(self, *scopes: KeyScope) -> None:
         """Hold it to what it may do.
 

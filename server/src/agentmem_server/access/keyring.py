@@ -169,19 +169,22 @@ class Keyring:
         """Make a key.
 
         Raises:
-            Forbidden: it is for another tenant, tells of all tenants, or may ask more often than
-                the server's limit, and who asks is not the operator.
+            Forbidden: it is for another tenant or user, tells of all tenants, or may ask more often
+                than the server's limit, and who asks is not the operator.
             InvalidRequest: it would have expired already.
         """
         self._check_wish(access, wish)
-        key, text = new_key(wish, wish.tenant or access.caller.tenant)
+        mine = access.caller
+        key, text = new_key(wish, wish.tenant or mine.tenant, mine.user(wish.user_id))
         await self._write(PutKey(key))
         self.needs_keys = True
-        _log.info("key created", key=key.id, by=access.key_id, scopes=sorted(key.scopes))
+        _log.info("key created", key=key.id, by=access.logged, scopes=sorted(key.scopes))
         return m.CreatedKey(**_fields(key), key=text)
 
     async def keys(self, access: Access, tenant: str | None) -> list[m.Key]:
         """The keys of a tenant, left out: of one's own, or for the operator of all.
+
+        Who is bound to a user is told of that user's alone.
 
         Raises:
             Forbidden: it is another tenant, and who asks is not the operator.
@@ -189,22 +192,31 @@ class Keyring:
         if not access.is_operator:
             _check_tenant(access, tenant)
             tenant = access.caller.tenant
-        return [described(key) for key in await self._store.keys(tenant)]
+        user = access.caller.user_id
+        found = await self._store.keys(tenant)
+        return [described(key) for key in found if user in (None, key.user_id)]
 
     async def revoke(self, access: Access, id: str) -> m.Key:
         """Revoke a key; one that was revoked before stays so.
 
         Raises:
-            NotFound: there is none of this id, or none of the tenant.
+            NotFound: there is none of this id, or none of the tenant or user who asks.
         """
         key: ApiKey | None = None
-        if _ID.fullmatch(id):
+        if _ID.fullmatch(id) and await self._is_of(access.caller, id):
             tenant = None if access.is_operator else access.caller.tenant
             key = await self._write(RevokeKey(id, tenant, times.now()))
         if key is None:
             raise NotFound("there is no API key of this id: list them to see their ids")
-        _log.info("key revoked", key=id, by=access.key_id)
+        _log.info("key revoked", key=id, by=access.logged)
         return described(key)
+
+    async def _is_of(self, caller: Caller, id: str) -> bool:
+        """Whether a key may be one of the caller's user; whose a key is never changes."""
+        if caller.user_id is None:
+            return True
+        found = await self._store.key(id)
+        return found is not None and found.user_id == caller.user_id
 
     def _check_wish(self, access: Access, wish: m.KeyInput) -> None:
         if access.is_operator:
@@ -243,8 +255,8 @@ class Keyring:
         return outcome
 
 
-def new_key(wish: m.KeyInput, tenant: str) -> tuple[ApiKey, str]:
-    """A key as it is stored, and the key itself.
+def new_key(wish: m.KeyInput, tenant: str, user_id: str | None) -> tuple[ApiKey, str]:
+    """A key of a tenant, or of one user of it, as it is stored, and the key itself.
 
     Raises:
         InvalidRequest: it would have expired already.
@@ -261,7 +273,7 @@ def new_key(wish: m.KeyInput, tenant: str) -> tuple[ApiKey, str]:
         tenant=tenant,
         name=wish.name,
         scopes=frozenset(wish.scopes),
-        user_id=wish.user_id,
+        user_id=user_id,
         rate_limit=wish.rate_limit,
         created_at=now,
         expires_at=expires_at,

@@ -82,7 +82,7 @@ def _create(options: argparse.Namespace) -> int:
         wish = m.KeyInput.model_validate(fields)
     except ValidationError as error:
         raise Refused(*_problems(error)) from None
-    key, text = new_key(wish, options.tenant)
+    key, text = new_key(wish, options.tenant, wish.user_id)
     with open_keys(settings.database_url) as keys:
         is_first = not keys.listed(None)
         keys.put(key)
@@ -91,8 +91,9 @@ def _create(options: argparse.Namespace) -> int:
     sys.stderr.write(f"agentmem: this is shown once; it goes into X-API-Key. Its id is {key.id}\n")
     if is_first:
         sys.stderr.write(
-            "agentmem: from this first key on every request needs one; what was stored without "
-            f"keys belongs to the tenant {DEFAULT_TENANT!r}\n"
+            f"agentmem: it is the first key of {settings.database_url}: from now on every request "
+            "needs one; what was stored without keys belongs to the tenant "
+            f"{DEFAULT_TENANT!r}\n"
         )
     return 0
 
@@ -122,15 +123,19 @@ def _revoke(options: argparse.Namespace) -> int:
 
 
 def _instant(text: str) -> datetime:
-    match = _DURATION.fullmatch(text)
+    match, now = _DURATION.fullmatch(text), datetime.now(UTC)
     try:
         if match is None:
-            return parse_instant(text)
-        return datetime.now(UTC) + timedelta(**{_UNITS[match["unit"]]: int(match["count"])})
+            instant = parse_instant(text)
+        else:
+            instant = now + timedelta(**{_UNITS[match["unit"]]: int(match["count"])})
     except (ValueError, OverflowError):
         raise Refused(
             "--expires must be like 90s, 30m, 12h or 30d, or a time such as 2030-01-31T09:30:00Z"
         ) from None
+    if instant <= now:
+        raise Refused("--expires is over: give a time that is still to come")
+    return instant
 
 
 def _problems(error: ValidationError) -> list[str]:

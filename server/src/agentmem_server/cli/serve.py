@@ -41,7 +41,8 @@ def _serve(options: argparse.Namespace) -> int:
     if not is_loopback(settings.host) and not _has_keys(settings):
         raise Refused(
             f"without API keys the server listens to this machine only, not to {settings.host}: "
-            "make a key (`agentmem keys create`) or set AGENTMEM_ADMIN_KEY, or use --host 127.0.0.1"
+            "make a key in the same --database (`agentmem keys create --tenant default --name me`) "
+            "or set AGENTMEM_ADMIN_KEY, or use --host 127.0.0.1"
         )
     configure_logging(settings.log_level)
     proxies = list(parse_networks(settings.trusted_proxies))

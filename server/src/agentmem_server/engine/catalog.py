@@ -42,10 +42,10 @@ class Catalog:
 
     async def sessions(self, caller: Caller, query: m.SessionsQuery) -> m.SessionsAnswer:
         """One page of the sessions with a memory that is meant, by their ids."""
+        scope = caller.scope(query.user_id, query.agent_id, namespace=query.namespace)
         collection = await self._store.collection(caller.tenant, query.collection)
         if collection is None:
             return m.SessionsAnswer(sessions=[])
-        scope = caller.scope(query.user_id, query.agent_id, namespace=query.namespace)
         found = await self._store.sessions(
             collection,
             Selection(scope, query.filters),
@@ -106,10 +106,18 @@ class Catalog:
         """Make a collection, or find it as wished; what may change is changed.
 
         Raises:
+            Forbidden: when the caller sees one user's memories alone, and says how long memories
+                live: that would be everybody's.
             InvalidRequest: when the caller embeds and gives no dimension.
             DimensionMismatch: when the server embeds, with vectors of another length.
             Conflict: when it exists with other settings.
         """
+        changes = _changes(wish)
+        if changes and caller.user_id is not None:
+            raise Forbidden(
+                "this API key is bound to a user, and a collection is everybody's: leave "
+                "default_ttl out, and give each memory its ttl"
+            )
         if wish.embedder == "client":
             if wish.dimension is None:
                 raise InvalidRequest("give the dimension of the vectors that the caller makes")
@@ -123,7 +131,7 @@ class Catalog:
                 )
             embedding = Embedding("server", own.model, own.dimension, wish.metric)
         made: Collection = await self._writes.submit(
-            PutCollection(caller.tenant, name, embedding, times.now(), _changes(wish))
+            PutCollection(caller.tenant, name, embedding, times.now(), changes)
         )
         return await self._describe(caller, made)
 

@@ -321,13 +321,15 @@ class Engine:
         after = cursor.decode(caller, query)
         if after is not None and query.offset:
             raise InvalidRequest("a page starts at a cursor or at an offset: give one of them")
+        # Before anything is read: whose memories a key opens depends on no collection.
+        selection = Selection(scope_of(caller, query), query.filters)
         collection = await self._store.collection(caller.tenant, query.collection)
         if collection is None:
             return m.PageAnswer(memories=[], total=0 if query.include_total else None)
         found = await self._store.page(
             collection,
             ListRequest(
-                selection=Selection(scope_of(caller, query), query.filters),
+                selection=selection,
                 order_by=query.order_by,
                 order=query.order,
                 limit=query.limit,

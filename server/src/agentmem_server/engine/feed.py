@@ -9,7 +9,7 @@ from typing import Self
 from agentmem_client import models as m
 from agentmem_client.errors import Overloaded, Unauthorized, Unavailable
 
-from ..access.access import Access
+from ..access.access import OPERATOR, Access
 from ..storage import Event, EventsRequest, Store
 from . import records
 
@@ -65,7 +65,8 @@ class Feed:
 
     Args:
         store: where the events are.
-        max_followers: how many may follow at once.
+        max_followers: how many may follow at once; half of them of one tenant, and a quarter with
+            the keys of one user.
         still_opens: asked of each follower every now and then; where it says no, that one's
             following ends.
         heartbeat: seconds of silence after which there is a sign of life.
@@ -106,12 +107,7 @@ class Feed:
         )
         if self.closed:
             raise Overloaded("the server is shutting down", retry_after=1.0)
-        if len(self._followers) >= self._max_followers:
-            raise Overloaded(
-                f"{self._max_followers} follow the feed already, and no more may: try again, or "
-                "raise AGENTMEM_MAX_STREAMS",
-                retry_after=5.0,
-            )
+        self._check_room(access)
         request = EventsRequest(query.after or 0, _FIRST, scope, query.collection)
         follower = Follower(self, access, request)
         self._followers.add(follower)
@@ -122,6 +118,25 @@ class Feed:
                 follower.leave()
                 raise
         return follower
+
+    def _check_room(self, access: Access) -> None:
+        """Where there are keys, no tenant takes the places of all others, no user its tenant's."""
+        most, caller = self._max_followers, access.caller
+        rooms = [(len(self._followers), most, "")]
+        if access is not OPERATOR:
+            half = max(1, most // 2)
+            callers = [follower.access.caller for follower in self._followers]
+            of_tenant = sum(one.tenant == caller.tenant for one in callers)
+            rooms.append((of_tenant, half, " of this tenant"))
+            if caller.user_id is not None:
+                rooms.append((callers.count(caller), max(1, half // 2), " of this user"))
+        for taken, places, whose in rooms:
+            if taken >= places:
+                raise Overloaded(
+                    f"{places}{whose} follow the feed already, and no more may: try again, or "
+                    "raise AGENTMEM_MAX_STREAMS",
+                    retry_after=5.0,
+                )
 
     def left(self, follower: "Follower") -> None:
         """Make room for another one."""
@@ -144,12 +159,13 @@ class Follower:
     `Unavailable` when the server shuts down or the store can't be read.
 
     Attributes:
+        access: what it came with.
         position: the id of the last event that it was told of, or that isn't for it.
     """
 
     def __init__(self, feed: Feed, access: Access, request: EventsRequest) -> None:
         self._feed = feed
-        self._access = access
+        self.access = access
         self._request = request
         self._limit = request.limit
         self.position = request.after
@@ -199,7 +215,7 @@ class Follower:
         if self._feed.closed:
             raise Unavailable("the server is shutting down: follow again from here on")
         if self._loop.time() >= self._check_at:
-            if not await self._feed.still_opens(self._access):
+            if not await self._feed.still_opens(self.access):
                 raise Unauthorized("this API key no longer opens anything: use another one")
             self._check_at = self._loop.time() + _CHECK
 
@@ -234,7 +250,7 @@ class Follower:
 
     async def _events(self, after: int, limit: int) -> list[Event]:
         request = replace(self._request, after=after, limit=limit)
-        return await self._feed.store.events(self._access.caller.tenant, request)
+        return await self._feed.store.events(self.access.caller.tenant, request)
 
     async def _wait(self, seconds: float) -> None:
         """Until there is news to be read, at most so long."""

@@ -12,7 +12,7 @@ from ..access.keyring import Keyring
 from ..addresses import is_loopback
 
 _OPEN = frozenset(row.path for row in ENDPOINTS if not row.scopes)
-"""What takes no key: the store is not asked for one either, since it may be what is down."""
+"""Where a request needs no key: the store is not asked for one, since it may be what is down."""
 _NO_NEED = Unauthorized("this takes no API key")
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -32,7 +32,7 @@ class Authentication:
         """Pass a request on, with what it may do."""
         if scope["type"] in ("http", "websocket"):
             state = scope.setdefault("state", {})
-            if scope["path"] in _OPEN:
+            if scope["type"] == "http" and scope["path"] in _OPEN:
                 state["access"] = _NO_NEED
             else:
                 try:

@@ -14,7 +14,7 @@ from ..access.access import OPERATOR, Access
 from ..access.keyring import Keyring
 from ..access.windows import Windows
 from ..addresses import client_network
-from ..answers import refuse
+from ..answers import ANSWER_STARTS, refuse
 
 _LONGEST_WINDOW = 10
 """Seconds, for rates that fit into such a window: all of it may come at once."""
@@ -44,7 +44,8 @@ class RateLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, unless it comes too soon."""
-        if scope["type"] not in ("http", "websocket") or scope["path"] == e.LIVE.path:
+        kind = scope["type"]
+        if kind not in ("http", "websocket") or (kind == "http" and scope["path"] == e.LIVE.path):
             await self._app(scope, receive, send)
             return
         who, rate = self._bucket(scope)
@@ -62,8 +63,8 @@ class RateLimit:
         ]
 
         async def marked(message: Message) -> None:
-            if message["type"] in ("http.response.start", "websocket.http.response.start"):
-                message["headers"] = [*message["headers"], *headers]
+            if message["type"] in ANSWER_STARTS:
+                message["headers"] = [*message.get("headers", []), *headers]
             await send(message)
 
         if is_allowed:

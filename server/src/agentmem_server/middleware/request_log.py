@@ -8,19 +8,20 @@ from agentmem_client.ids import new_id
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..access.access import Access
+from ..answers import ANSWER_STARTS
 from ..telemetry.watch import METHODS
 
 _log = structlog.get_logger()
 _GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _QUIET = ("/health", "/metrics")
 """What is asked all day by machines, logged at debug level."""
-_HEADS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 
 class RequestLog:
     """Gives each request an id (the caller's ``X-Request-ID``, or a new one); logs its answer.
 
-    A line tells which API key it came with, by the key's id, where it came with one that is valid.
+    A line tells which API key it came with, where it came with one that is valid: by the key's id,
+    or as ``operator``.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -40,7 +41,7 @@ class RequestLog:
 
         async def marked(message: Message) -> None:
             nonlocal status
-            if message["type"] in _HEADS:
+            if message["type"] in ANSWER_STARTS:
                 status = message.get("status", 101)
                 message["headers"] = [
                     *message.get("headers", []),
@@ -64,7 +65,7 @@ class RequestLog:
                 request_id=request_id,
                 method=method if method in METHODS else "other",
                 route=path,
-                key=access.key_id if isinstance(access, Access) else None,
+                key=access.logged if isinstance(access, Access) else None,
                 status=status,
                 ms=round((time.perf_counter() - started) * 1_000, 2),
             )

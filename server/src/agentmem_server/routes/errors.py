@@ -26,7 +26,10 @@ def handle_errors(app: Starlette) -> None:
         if method is None:
             message = f"there is no WebSocket at {path}"
         elif error.status_code == 404:
-            message = f"there is no {path}; an id in a path is one percent-encoded segment"
+            message = (
+                f"there is no {path}: /docs has what there is; an id in a path is one "
+                "percent-encoded segment"
+            )
         elif error.status_code == 405:
             message = f"{shown(method)} is not a method of {path}"
         else:

@@ -34,7 +34,8 @@ class KeyInput(Request):
     """``admin`` includes ``read`` and ``write``. ``metrics`` opens ``/metrics``, which tells of all
     tenants, and is the operator's to give."""
     user_id: Name | None = None
-    """The key sees this user's memories alone."""
+    """The key sees this user's memories alone, and with ``admin`` this user's keys alone. Left out,
+    the user of the key that makes it, if that has one."""
     expires_at: Time | None = None
     rate_limit: Rate | None = None
     """Requests a second, the server's limit where left out. Only the operator's key raises it."""
@@ -43,8 +44,11 @@ class KeyInput(Request):
     def _check(self) -> Self:
         if len(set(self.scopes)) < len(self.scopes):
             raise ValueError("name each scope once")
-        if self.user_id is not None and {"admin", "metrics"} & set(self.scopes):
-            raise ValueError("a key that is bound to a user can't have the scope admin or metrics")
+        if self.user_id is not None and "metrics" in self.scopes:
+            raise ValueError(
+                "a key that is bound to a user can't have the scope metrics, which tells of all: "
+                "leave out the user, or the scope"
+            )
         return self
 
 
