@@ -204,6 +204,12 @@ class Notes:
         return (await self.store.events(TENANT, request)).events
 
 
+@pytest.fixture(scope="session")
+def new_notes() -> type[Notes]:
+    """For tests that open many stores."""
+    return Notes
+
+
 @pytest.fixture
 async def notes(url: str) -> AsyncIterator[Notes]:
     """An empty collection in a store of its own."""

@@ -12,9 +12,12 @@ VERSION = 3
 # Until 3.51.3 a WAL reset could lose committed writes (SQLite's release notes of that version).
 _SAFE_SQLITE = (3, 51, 3)
 
-_PRAGMAS = """
+BUSY_TIMEOUT = 5_000
+"""Milliseconds that a connection waits for another process's."""
+
+_PRAGMAS = f"""
 PRAGMA synchronous=FULL;
-PRAGMA busy_timeout=5000;
+PRAGMA busy_timeout={BUSY_TIMEOUT};
 PRAGMA cache_size=-65536;
 PRAGMA mmap_size=1073741824;
 PRAGMA temp_store=MEMORY;

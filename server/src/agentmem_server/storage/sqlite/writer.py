@@ -27,7 +27,7 @@ from .. import (
     Update,
     Write,
 )
-from . import history, keys
+from . import history, keys, schema
 from .memory_state import MemoryState
 from .operation import Operation
 
@@ -44,6 +44,10 @@ class _Batch:
     outcomes: list[Outcome | APIError] = field(default_factory=list)
     after_commit: list[Callable[[], None]] = field(default_factory=list)
     touched: set[tuple[str, str]] = field(default_factory=set)
+
+
+_WAIT_FOR_READERS = 200
+"""Milliseconds that an erasure waits for searches under way to end."""
 
 
 class _HalfDone(Exception):
@@ -94,7 +98,7 @@ class Writer:
         # Last, so that nobody caches under a new version what the old state answered.
         self._state.bump(batch.touched)
         self._residue |= any(isinstance(write, Erase) for write in writes)
-        if self._residue:
+        if self._residue and any(isinstance(write, Erase | Sweep | Forget) for write in writes):
             self._truncate()
         if last_event != self._last_event:
             self._last_event = last_event
@@ -172,9 +176,13 @@ class Writer:
                 return keys.revoke(self._connection, write.id, write.tenant, write.at)
 
     def _truncate(self) -> None:
-        """Leave nothing in the WAL; where readers are in the way, the next write tries again."""
-        busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
-        self._residue = bool(busy)
+        """Leave nothing in the WAL. Where a long read is in the way, a later sweep tries again."""
+        self._connection.set_busy_timeout(_WAIT_FOR_READERS)
+        try:
+            found = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            self._connection.set_busy_timeout(schema.BUSY_TIMEOUT)
+        self._residue = bool(found[0][0])
 
 
 def _name(write: CollectionWrite) -> tuple[str, str]:
