@@ -231,10 +231,11 @@ class Model:
     def clear(self, caller: Caller, collection: str) -> int:
         tenant = self.tenants[caller.tenant]
         if caller.user_id is None:
-            for id in IDS:
-                self._expire(tenant, (collection, id))
+            places = [place for place in tenant.memories if place[0] == collection]
+            # By seq, which is what a life is.
+            for place in sorted(places, key=lambda one: tenant.memories[one].life):
+                self._expire(tenant, place)
         mine = self.seen(caller, collection)
-        # By seq, which is what a life is.
         for id in sorted(mine, key=lambda one: mine[one].life):
             self.delete(caller, (collection, id))
         return len(mine)
