@@ -63,8 +63,8 @@ async def test_a_user_is_erased_in_every_collection(notes: "Notes", clock: "Cloc
     theirs = await notes.store.collection("another", NOTES)
     assert theirs is not None
     assert len(await notes.store.get(theirs, ["a"], scope=Scope("u"))) == 1
-    kept = await notes.store.history(theirs, "a", user_id="u", after=0, limit=10)
-    assert len(kept.events) == 1
+    told = await notes.store.history(theirs, "a", user_id="u", after=0, limit=10)
+    assert len(told.events) == 1
 
 
 async def test_an_erasure_again_finds_nothing_and_says_so(notes: "Notes") -> None:

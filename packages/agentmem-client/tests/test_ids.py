@@ -8,8 +8,20 @@ from agentmem_client import new_id
 
 
 def test_it_is_a_uuid_of_version_7() -> None:
-    made = UUID(new_id())
-    assert (made.version, made.variant) == (7, "specified in RFC 4122")
+    for _ in range(200):
+        text = new_id()
+        made = UUID(text)
+        assert (made.version, made.variant) == (7, "specified in RFC 4122")
+        assert text == str(made)
+
+
+def test_all_else_is_random() -> None:
+    ones = zeros = 0
+    for _ in range(200):
+        made = UUID(new_id()).int
+        ones |= made
+        zeros |= ~made
+    assert ones & zeros & (1 << 80) - 1 == (1 << 80) - 1 & ~(0xF << 76 | 0b11 << 62)
 
 
 def test_it_holds_the_time() -> None:

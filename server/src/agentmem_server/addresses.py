@@ -8,6 +8,7 @@ _LONGEST = 64
 """Characters of an address that is none, as a proxy may have passed it on."""
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a name or address can only mean this machine."""
     if host.lower() == "localhost":

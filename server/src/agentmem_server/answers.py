@@ -21,7 +21,7 @@ def answer(model: BaseModel, status: int = 200) -> Response:
 def versioned(memory: m.Memory, status: int = 200) -> Response:
     """A memory as an answer, with its version where ``If-Match`` wants it back."""
     response = answer(memory, status)
-    response.headers["ETag"] = f'"{memory.version}"'
+    response.raw_headers.append((b"etag", b'"%d"' % memory.version))
     return response
 
 

@@ -221,7 +221,7 @@ class Engine:
         version = await self._store.version(caller.tenant, request.collection)
         digest = blake2b(request.model_dump_json().encode(), digest_size=16).digest()
         key = (caller, request.collection, version, digest)
-        found = await self._results.get_or_compute(key, compute)
+        found = self._results.kept(key) or await self._results.get_or_compute(key, compute)
         self.searches.add(
             caller.tenant,
             caller.user(request.user_id),

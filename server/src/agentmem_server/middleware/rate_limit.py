@@ -98,10 +98,16 @@ class RateLimit:
         return f"address {who}", rate
 
 
+class _Rate(RateLimitItemPerSecond):
+    def key_for(self, *identifiers: bytes | str | int | float) -> str:
+        """Whose window it is; made by the library, it takes longer than the window itself."""
+        return f"{identifiers[0]!s} {self.amount}/{self.multiples}"
+
+
 @lru_cache(maxsize=1_024)
 def _item(rate: float) -> RateLimitItemPerSecond:
     """A rate as so many requests in so many whole seconds: 0.5 is 1 in 2."""
     if rate * _LONGEST_WINDOW >= 1:
         fraction = Fraction(rate).limit_denominator(_LONGEST_WINDOW)
-        return RateLimitItemPerSecond(fraction.numerator, fraction.denominator)
-    return RateLimitItemPerSecond(1, math.ceil(min(1 / rate, _LONGEST_WAIT)))
+        return _Rate(fraction.numerator, fraction.denominator)
+    return _Rate(1, math.ceil(min(1 / rate, _LONGEST_WAIT)))

@@ -48,7 +48,10 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        # What each series is kept in: `labels` would look for it in twice the time of `observe`.
         self._by_labels: dict[tuple[str, str | None, int], Histogram] = {}
+        self._by_queue: dict[str, tuple[Histogram, Histogram]] = {}
+        self._by_operation: dict[str, Histogram] = {}
         self.level(
             "agentmem_http_requests_in_progress",
             "Requests that are being answered, streams among them.",
@@ -87,7 +90,7 @@ class Metrics:
         """A request was answered; its route is a pattern, None where there is none for it."""
         known = method if method in METHODS else "other"
         key = (known, route, status)
-        series = self._by_labels.get(key)  # in a third of the time that `labels` takes
+        series = self._by_labels.get(key)
         if series is None:
             series = self._requests.labels(known, route or "none", status)
             self._by_labels[key] = series
@@ -95,12 +98,20 @@ class Metrics:
 
     def batch(self, queue: str, items: int, seconds: float) -> None:
         """A queue's batch was worked on."""
-        self._batch_size.labels(queue).observe(items)
-        self._batch_seconds.labels(queue).observe(seconds)
+        series = self._by_queue.get(queue)
+        if series is None:
+            series = self._batch_size.labels(queue), self._batch_seconds.labels(queue)
+            self._by_queue[queue] = series
+        of_size, of_seconds = series
+        of_size.observe(items)
+        of_seconds.observe(seconds)
 
     def store(self, operation: str, seconds: float) -> None:
         """The store did something. Can be called from any thread."""
-        self._store.labels(operation).observe(seconds)
+        series = self._by_operation.get(operation)
+        if series is None:
+            series = self._by_operation[operation] = self._store.labels(operation)
+        series.observe(seconds)
 
     def lag(self, seconds: float) -> None:
         """The event loop was late."""

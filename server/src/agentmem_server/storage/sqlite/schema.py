@@ -15,11 +15,12 @@ _SAFE_SQLITE = (3, 51, 3)
 BUSY_TIMEOUT = 5_000
 """Milliseconds that a connection waits for another process's."""
 
+# No mmap_size: after each commit a connection that reads gives up its mapping, and faults in anew
+# all that it needs. A search beside writes took half as long again; without writes, a tenth less.
 _PRAGMAS = f"""
 PRAGMA synchronous=FULL;
 PRAGMA busy_timeout={BUSY_TIMEOUT};
 PRAGMA cache_size=-65536;
-PRAGMA mmap_size=1073741824;
 PRAGMA temp_store=MEMORY;
 PRAGMA secure_delete=ON;
 """
