@@ -11,7 +11,7 @@ from agentmem_client.errors import Forbidden, Overloaded, Unauthorized, Unavaila
 from agentmem_server.access.access import OPERATOR, Access
 from agentmem_server.access.callers import Caller
 from agentmem_server.engine.feed import Feed, Follower, News
-from agentmem_server.storage import Event, EventsRequest, Scope, Store
+from agentmem_server.storage import Event, EventPage, EventsRequest, Scope, Store
 
 BOUND = Access(Caller("default", "ann"), frozenset({"read"}), key_id="a key")
 
@@ -21,6 +21,7 @@ class FakeStore:
 
     Attributes:
         reads: what was asked of it.
+        large: ids of events that are.
         gate: holds the answers to reads while it is closed.
         failure: raised by reads, where it is set.
     """
@@ -31,6 +32,7 @@ class FakeStore:
         self.gate.set()
         self.failure: Exception | None = None
         self.lost = 0
+        self.large: set[int] = set()
         self._events: list[Event] = []
         self._listeners: list[Callable[[], None]] = []
 
@@ -59,7 +61,7 @@ class FakeStore:
     async def forgotten(self) -> int:
         return self.lost
 
-    async def events(self, tenant: str, request: EventsRequest) -> list[Event]:
+    async def events(self, tenant: str, request: EventsRequest) -> EventPage:
         assert tenant == "default"
         self.reads.append(request)
         user = request.scope.user_id
@@ -69,7 +71,11 @@ class FakeStore:
             if one.id > max(request.after, self.lost) and user in (None, one.scope.user_id)
         ]
         await self.gate.wait()
-        return found[: request.limit]
+        large = [at for at, one in enumerate(found) if one.id in self.large]
+        if large[:1] == [0] and request.large:
+            return EventPage(found[:1], more=len(found) > 1, size=2 * request.max_bytes)
+        fitting = found[: min(request.limit, *large[:1], len(found))]
+        return EventPage(fitting, more=len(fitting) < len(found))
 
 
 @pytest.fixture
@@ -123,20 +129,6 @@ async def test_from_a_position_on_it_tells_everything_once_and_in_order(
             assert await told(follower, 350 - after) == list(range(after + 1, 351))
             assert await is_idle(follower)
     assert max(request.limit for request in store.reads) == 100
-
-
-async def test_large_events_come_fewer_at_a_time(feed: Feed, store: FakeStore) -> None:
-    large = "a" * 200_000
-    store.commit(*["ann"] * 150, *[large] * 100)
-    sizes = []
-    with await feed.follow(OPERATOR, m.EventsQuery(after=0)) as follower:
-        ids: list[int] = []
-        while len(ids) < 250:
-            news = await anext(follower)
-            ids += [event.id for event in news.events]
-            sizes.append(sum(len(event.data) for event in news.events))
-        assert ids == list(range(1, 251))
-    assert len([size for size in sizes if size > 2_000_000]) == 1  # the first that has some
 
 
 async def test_what_is_committed_during_a_read_is_told_next(feed: Feed, store: FakeStore) -> None:
@@ -271,6 +263,27 @@ async def test_closing_ends_all_at_once_and_lets_nobody_in(feed: Feed, store: Fa
     assert [type(outcome) for outcome in outcomes] == [Unavailable] * 2
     with pytest.raises(Overloaded, match="shutting down"):
         await feed.follow(OPERATOR, m.EventsQuery())
+
+
+async def test_large_events_are_told_to_one_at_a_time(feed: Feed, store: FakeStore) -> None:
+    store.large = {2}
+    store.commit("ann", "ann", "ann")
+    slow = await feed.follow(OPERATOR, m.EventsQuery(after=0))
+    quick = await feed.follow(OPERATOR, m.EventsQuery(after=0))
+    for follower in (slow, quick):
+        assert await told(follower, 1) == [1]
+    news = await anext(slow)
+    assert ([event.id for event in news.events], news.is_large) == ([2], True)
+    assert await is_idle(quick)  # until what the other was told is sent
+    assert quick.position == 1
+    assert await told(slow, 1) == [3]
+    assert await told(quick, 2) == [2, 3]
+    await is_idle(quick)
+    store.large = {4}
+    store.commit("ann")
+    assert await told(slow, 1) == [4]
+    slow.leave()
+    assert await told(quick, 1) == [4]
 
 
 async def test_a_tenant_takes_half_of_the_places_and_a_user_half_of_those(

@@ -12,8 +12,10 @@ import pytest
 from agentmem_client import models as m
 from agentmem_client.errors import APIError, InvalidRequest, NotFound
 from agentmem_server import times
+from agentmem_server.access.access import Access
 from agentmem_server.access.callers import Caller
 from agentmem_server.engine.engine import Engine
+from agentmem_server.engine.feed import Feed
 from agentmem_server.storage import Collection, Event, EventsRequest, Outcome, Record, SearchRequest
 from agentmem_server.storage import Write as StoreWrite
 from agentmem_server.storage.sqlite import SqliteStore
@@ -103,7 +105,7 @@ async def found(engine: Engine, query: str, **fields: Any) -> list[str]:
 
 
 async def feed(store: WatchedStore) -> list[Event]:
-    return await store.events("tenant", EventsRequest(0, 1_000))
+    return (await store.events("tenant", EventsRequest(0, 1_000))).events
 
 
 # --- Told ------------------------------------------------------------------------------------
@@ -206,6 +208,46 @@ async def test_emptying_a_collection_keeps_what_another_memory_of_the_id_was(
     await engine.delete_many(TENANT, m.DeleteRequest(everything=True))
     assert "second" not in repr(await history(engine, "a"))
     assert (await engine.history.restore(TENANT, "default", "a", 1)).content == "first"
+
+
+async def test_large_states_come_a_few_at_a_time(engine: Engine, store: WatchedStore) -> None:
+    large = "x" * 3_000_000
+    for number in range(4):
+        await add(engine, "a", f"{number}", payload=[number, large])
+    await add(engine, "small", "y")
+    first = await engine.history.events(TENANT, "a", m.HistoryQuery())
+    assert [event.version for event in first.events] == [1]  # its after, and its next one's both
+    told = list(first.events)
+    page = first
+    while page.next_after is not None:
+        page = await engine.history.events(TENANT, "a", m.HistoryQuery(after=page.next_after))
+        told += page.events
+    assert [event.version for event in told] == [1, 2, 3, 4]
+    assert [event.after and event.after.payload[0] for event in told] == [0, 1, 2, 3]
+    request = EventsRequest(0, 100, max_bytes=1_000_000, large=False)
+    nothing = await store.events("tenant", request)
+    assert (nothing.events, nothing.more) == ([], True)
+    alone = await store.events("tenant", EventsRequest(0, 100, max_bytes=1_000_000))
+    assert [event.id for event in alone.events] == [1]
+    assert alone.more
+    assert 3_000_000 <= alone.size < 7_000_000
+
+
+async def test_the_feed_tells_of_large_memories_in_parts(
+    engine: Engine, store: WatchedStore
+) -> None:
+    for number in range(20):
+        await add(engine, f"m{number}", "x" * 200_000, index_texts=[])
+    told = Feed(store, max_followers=1)
+    access = Access(TENANT, frozenset({"read"}), key_id="a key")
+    ids: list[str | None] = []
+    with await told.follow(access, m.EventsQuery(after=0)) as follower:
+        while len(ids) < 20:
+            news = await anext(follower)
+            assert sum(len(event.data) for event in news.events) < 1_100_000
+            ids += [json.loads(event.data)["memory_id"] for event in news.events]
+    assert ids == [f"m{number}" for number in range(20)]
+    told.close()
 
 
 # --- Brought back ----------------------------------------------------------------------------

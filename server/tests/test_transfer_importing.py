@@ -337,7 +337,8 @@ class TestWhatIsThere:
         await base.take([incoming(record("a", "new", updated_at=8))])
         collection = await base.store.collection(TENANT, "c")
         assert collection is not None
-        events = await base.store.history(collection, "a", user_id=None, after=0, limit=9)
+        page = await base.store.history(collection, "a", user_id=None, after=0, limit=9)
+        events = page.events
         assert [event.action for event in events] == ["added", "updated"]
         assert before <= events[0].at <= events[1].at <= times.now()
 

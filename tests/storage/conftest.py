@@ -192,15 +192,16 @@ class Notes:
     async def history(
         self, id: str, user_id: str | None = None, after: int = 0, limit: int = 1_000
     ) -> list[Event]:
-        return await self.store.history(
+        page = await self.store.history(
             await self.collection(), id, user_id=user_id, after=after, limit=limit
         )
+        return page.events
 
     async def events(self, after: int = 0, limit: int = 1_000, **fields: Any) -> list[Event]:
         """The tenant's events; a scope's fields are among those of the request."""
         collection = fields.pop("collection", None)
         request = EventsRequest(after, limit, Scope(**fields), collection)
-        return await self.store.events(TENANT, request)
+        return (await self.store.events(TENANT, request)).events
 
 
 @pytest.fixture(scope="session")

@@ -588,6 +588,32 @@ async def test_a_collection_is_made_as_asked_for_or_found_so(store: Store) -> No
     assert await opened(store) == made
 
 
+async def test_how_long_memories_live_by_default_may_change(url: str) -> None:
+    store = await open_store(url, readers=1)
+    bare = PutCollection(TENANT, NOTES, EMBEDDING, 5)
+    for changes, expected in (
+        ({"default_ttl": 7}, 7),
+        ({}, 7),
+        ({"default_ttl": 9}, 9),
+        ({"default_ttl": None}, None),
+        ({"default_ttl": 8}, 8),
+    ):
+        before = await store.version(TENANT, NOTES)
+        answered = await write(store, replace(bare, changes=changes))
+        assert answered == await opened(store)
+        assert (answered.default_ttl, answered.created_at) == (expected, 5)
+        assert await store.version(TENANT, NOTES) > before
+    await put(store, record("a"))
+    other = replace(bare, embedding=replace(EMBEDDING, metric="dot"), changes={"default_ttl": 1})
+    outcomes = await written(store, other, replace(bare, changes={"default_ttl": 6}))
+    assert isinstance(outcomes[0], Conflict)
+    assert outcomes[1].default_ttl == 6
+    await store.close()
+    store = await open_store(url, readers=1)
+    assert (await opened(store)).default_ttl == 6
+    await store.close()
+
+
 async def test_collections_are_listed_by_name(store: Store) -> None:
     for name in ("b", "a", "ä", "B"):
         await put(store, record("x"), collection=name)
@@ -1220,6 +1246,9 @@ async def test_namespaces_are_listed_as_they_match(store: Store, clock: Clock) -
     assert await found(max_depth=1) == [("a",), ("ab",), ("z",)]
     assert await found(limit=2, offset=1) == [("a", "b", "c"), ("a", "x", "c")]
     assert await found("a", "b", "c", "d") == []
+    await put(store, placed("mine", "z", user_id="u"), placed("mine too", "m", user_id="u"))
+    assert await found(user_id="u") == [("m",), ("z",)]
+    assert await found("z", user_id="v") == []
 
 
 # Several vectors
@@ -2053,70 +2082,6 @@ async def test_what_is_no_database_is_refused_and_left_as_it_is(diary: Path) -> 
     folder.mkdir()
     await refusal(folder)
     await refusal(diary / "below.db")
-
-
-FIRST_SCHEMA = """
-CREATE TABLE collection (
-    cid INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, name TEXT NOT NULL,
-    embedder TEXT NOT NULL, model TEXT, dimension INTEGER NOT NULL, metric TEXT NOT NULL,
-    created_at INTEGER NOT NULL, UNIQUE (tenant, name)
-) STRICT;
-CREATE TABLE memory (
-    rid INTEGER PRIMARY KEY AUTOINCREMENT, cid INTEGER NOT NULL, id TEXT NOT NULL,
-    content TEXT NOT NULL, metadata TEXT NOT NULL, user_id TEXT, agent_id TEXT, session_id TEXT,
-    type TEXT, importance REAL, event_at INTEGER, expires_at INTEGER,
-    created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, UNIQUE (cid, id)
-) STRICT;
-CREATE TABLE vector (rid INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
-CREATE TABLE tag (
-    cid INTEGER NOT NULL, path TEXT NOT NULL, kind INTEGER NOT NULL, value ANY NOT NULL,
-    rid INTEGER NOT NULL, full TEXT NOT NULL, PRIMARY KEY (cid, path, kind, value, rid, full)
-) STRICT, WITHOUT ROWID;
-CREATE VIRTUAL TABLE keyword_1 USING fts5(scope, text, content='', contentless_delete=1,
-    tokenize='porter unicode61');
-INSERT INTO collection VALUES (1, 'tenant', 'notes', 'client', NULL, 4, 'cosine', 1);
-INSERT INTO memory VALUES (7, 1, 'old', 'word', '{"a":1}', 'u', NULL, 's', 't', 0.5, 2, NULL, 3, 4);
-INSERT INTO tag VALUES (1, 'a', 2, 1, 7, '');
-INSERT INTO keyword_1 (rowid, scope, text) VALUES (7, '', 'word');
-"""
-"""What the first version of the schema left behind, in as far as a record needs it."""
-
-
-async def test_a_file_of_an_older_version_is_brought_up_to_date(file: Path) -> None:
-    connection = apsw.Connection(str(file))
-    connection.execute(FIRST_SCHEMA)
-    connection.execute("INSERT INTO vector VALUES (7, ?)", (EAST,))
-    connection.pragma("application_id", schema.APPLICATION_ID)
-    connection.pragma("user_version", 1)
-    connection.close()
-    for _ in range(2):  # the second time there is nothing to do
-        store = await open_store(f"sqlite:///{file}", readers=1)
-        old = Record("old", "word", {"a": 1}, "u", None, "s", "t", 0.5, 2, None, 3, 4, vectors=EAST)
-        assert await get(store, "old") == old
-        assert await ids(store, selecting({"a": 1, "@archived": False})) == ["old"]
-        assert await saying(store, "word") == await near(store, EAST) == ["old"]
-        await put(store, placed("new", "a", "b", ttl=5, payload=[1], vectors=NORTH))
-        assert await ids(store, Selection(Scope(namespace=("a",)))) == ["new"]
-        await write(store, deleting(selecting(ids=["new"])))
-        await store.close()
-    assert schema_of(file) == schema_of(await made_anew(file.with_name("new.db")))
-
-
-async def made_anew(file: Path) -> Path:
-    store = await open_store(f"sqlite:///{file}", readers=1)
-    await put(store, record("a"))
-    await store.close()
-    return file
-
-
-def schema_of(file: Path) -> Any:
-    """Every table's columns, as SQLite sees them."""
-    connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
-    tables = ("collection", "memory", "vector", "tag", "event", "image", "forgotten", "api_key")
-    found = [connection.execute(f"PRAGMA table_xinfo({table})").fetchall() for table in tables]
-    version = connection.pragma("user_version")
-    connection.close()
-    return found, version
 
 
 async def test_a_file_of_a_newer_version_is_refused_and_left_as_it_is(file: Path) -> None:

@@ -448,6 +448,18 @@ async def test_old_events_are_forgotten_in_steps(notes: "Notes", clock: "Clock")
         await notes.restore("0", 9)
 
 
+async def test_what_is_forgotten_takes_no_vectors_from_what_is_kept(
+    notes: "Notes", clock: "Clock"
+) -> None:
+    await notes.put("a", "one", vectors=NORTH)
+    await notes.change("a", content="two")
+    middle = clock.advance(SECOND)
+    await notes.delete("a")
+    assert await notes.write(Forget(middle, clock.now, 10)) == 2
+    assert (await notes.restore("a", 2)).content == "two"
+    assert (await notes.get_there("a")).vectors == NORTH
+
+
 async def test_an_erasure_is_not_forgotten_events(notes: "Notes") -> None:
     await notes.put("a", user_id="u")
     await notes.write(Erase(TENANT, "u", times.now()))

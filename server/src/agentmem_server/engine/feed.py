@@ -15,9 +15,9 @@ from . import records
 
 _BATCH = 100
 """Events told at once, at most."""
-_FIRST = 10
 _LARGE = 1_000_000
-"""Bytes of events told at once, about: larger ones come fewer at a time."""
+"""Bytes of events told at once, about. One that alone is larger is told alone, and of each tenant's
+followers to one at a time: what a follower doesn't read is held in memory."""
 _PAUSE = 0.1
 """Seconds between two reads of one follower that knows all there is."""
 _CHECK = 0.3
@@ -49,6 +49,7 @@ class News:
     Attributes:
         events: in order; none is a sign of life.
         position: what to go on after, when all of it has been told.
+        is_large: whether they are to be sent before anything else is asked for.
         lost: where events before these are not known, for they are no longer kept or the position
             was one of another database: the id after which all are told.
     """
@@ -56,6 +57,7 @@ class News:
     events: list[Told]
     position: int
     lost: int | None = None
+    is_large: bool = False
 
 
 class Feed:
@@ -84,6 +86,7 @@ class Feed:
         self.store = store
         self.still_opens = still_opens
         self.reads = asyncio.Semaphore(_READS)
+        self.large: dict[str, Follower] = {}
         self.closed = False
         self._max_followers = max_followers
         self._followers: set[Follower] = set()
@@ -108,7 +111,7 @@ class Feed:
         if self.closed:
             raise Overloaded("the server is shutting down", retry_after=1.0)
         self._check_room(access)
-        request = EventsRequest(query.after or 0, _FIRST, scope, query.collection)
+        request = EventsRequest(query.after or 0, _BATCH, scope, query.collection, max_bytes=_LARGE)
         follower = Follower(self, access, request)
         self._followers.add(follower)
         if query.after is None:
@@ -167,7 +170,6 @@ class Follower:
         self._feed = feed
         self.access = access
         self._request = request
-        self._limit = request.limit
         self.position = request.after
         self._news = asyncio.Event()
         self._news.set()  # of what came before it, it was told nothing yet
@@ -188,6 +190,7 @@ class Follower:
 
     def leave(self) -> None:
         """Follow no more, so that another one can."""
+        self._tell_no_large()
         self._feed.left(self)
 
     def wake(self) -> None:
@@ -198,6 +201,7 @@ class Follower:
         return self
 
     async def __anext__(self) -> News:
+        self._tell_no_large()
         silent_until = self._loop.time() + self._feed.heartbeat
         while True:
             await self._check()
@@ -221,36 +225,36 @@ class Follower:
 
     async def _read(self) -> News:
         self._news.clear()
-        store, after, limit = self._feed.store, self.position, self._limit
+        store, after, tenant = self._feed.store, self.position, self.access.caller.tenant
+        may_be_large = self._feed.large.setdefault(tenant, self) is self
+        request = replace(self._request, after=after, large=may_be_large)
         async with self._feed.reads:
             # Before the events: what isn't among them up to here, isn't for this follower.
             last = await store.last_event()
-            events = await self._events(after, limit)
+            page = await store.events(tenant, request)
             # After them: what is no longer kept now may have been missing there.
             forgotten = await store.forgotten()
+        is_large = page.size > _LARGE
+        if not is_large:
+            self._tell_no_large()
         self._read_at = self._loop.time()
-        if len(events) == limit:
-            self._news.set()  # there may be more
-        else:
+        if page.more:
+            self._news.set()
+        if not page.more or not page.events:  # a large one waits for another's
             self._read_at += _PAUSE
         lost = forgotten if 0 < after < forgotten else None
         if after > last:
             lost = self.position = last  # it knows another database, or this one's lost future
-        if events:
-            self.position = events[-1].id
-        if len(events) < limit:
+        if page.events:
+            self.position = page.events[-1].id
+        if not page.more:
             self.position = max(self.position, last)
-        told = [_told(event) for event in events]
-        size = sum(len(one.data) for one in told)
-        if size > _LARGE:
-            self._limit = max(1, len(told) * _LARGE // size)
-        elif told:
-            self._limit = min(_BATCH, 2 * self._limit)
-        return News(told, self.position, lost)
+        return News([_told(event) for event in page.events], self.position, lost, is_large)
 
-    async def _events(self, after: int, limit: int) -> list[Event]:
-        request = replace(self._request, after=after, limit=limit)
-        return await self._feed.store.events(self.access.caller.tenant, request)
+    def _tell_no_large(self) -> None:
+        tenant = self.access.caller.tenant
+        if self._feed.large.get(tenant) is self:
+            del self._feed.large[tenant]
 
     async def _wait(self, seconds: float) -> None:
         """Until there is news to be read, at most so long."""

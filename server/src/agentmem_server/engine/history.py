@@ -8,7 +8,7 @@ from agentmem_client.errors import NotFound, shown
 from .. import times
 from ..access.callers import Caller
 from ..batcher import Batcher
-from ..storage import Erase, Erased, Forget, Outcome, Record, Restore, Store, Write
+from ..storage import Erase, Erased, EventPage, Forget, Outcome, Record, Restore, Store, Write
 from . import records
 from .preparing import no_memory
 
@@ -46,12 +46,13 @@ class History:
         Raises:
             NotFound: when there is neither such a memory nor an event of one.
         """
-        found = await self._events(caller, memory_id, query.collection, query.after, query.limit)
+        page = await self._events(caller, memory_id, query.collection, query.after, query.limit)
+        found = page.events
         if not found and not await self._is_known(caller, memory_id, query.collection):
             raise no_memory(memory_id, query.collection)
-        page = found[: query.limit]
         return m.HistoryAnswer.model_construct(
-            events=page, next_after=page[-1].id if len(found) > len(page) else None
+            events=[records.to_event(event) for event in found],
+            next_after=found[-1].id if page.more else None,
         )
 
     async def restore(
@@ -107,20 +108,18 @@ class History:
 
     async def _events(
         self, caller: Caller, memory_id: str, collection_name: str, after: int, limit: int
-    ) -> list[m.Event]:
-        """One event more than ``limit``, where there is one."""
+    ) -> EventPage:
         collection = await self._store.collection(caller.tenant, collection_name)
         if collection is None:
-            return []
-        found = await self._store.history(
-            collection, memory_id, user_id=caller.user_id, after=after, limit=limit + 1
+            return EventPage([])
+        return await self._store.history(
+            collection, memory_id, user_id=caller.user_id, after=after, limit=limit
         )
-        return [records.to_event(event) for event in found]
 
     async def _is_known(self, caller: Caller, memory_id: str, collection_name: str) -> bool:
         collection = await self._store.collection(caller.tenant, collection_name)
         if collection is None:
             return False
-        if await self._events(caller, memory_id, collection_name, 0, 1):
+        if (await self._events(caller, memory_id, collection_name, 0, 1)).events:
             return True
         return bool(await self._store.get(collection, [memory_id], scope=caller.scope()))

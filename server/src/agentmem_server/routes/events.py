@@ -129,6 +129,8 @@ async def _messages(follower: Follower) -> AsyncIterator[bytes]:
                 yield b"".join(
                     _message(event.action, event.data, event.id) for event in news.events
                 )
+                if news.is_large:
+                    yield b":\n"  # is sent when all before it is: only then go on
             elif news.lost is None:
                 yield b": still here\n" + _position(news.position)
     except APIError as error:

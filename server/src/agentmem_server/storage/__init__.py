@@ -16,6 +16,7 @@ from .keys import ApiKey, KeyFile
 from .reads import (
     Candidates,
     Event,
+    EventPage,
     EventsRequest,
     Figures,
     ListRequest,
@@ -62,6 +63,7 @@ __all__ = [
     "Erase",
     "Erased",
     "Event",
+    "EventPage",
     "EventsRequest",
     "Figures",
     "Forget",
@@ -139,13 +141,13 @@ class Store(Protocol):
 
     async def history(
         self, collection: Collection, id: str, *, user_id: str | None, after: int, limit: int
-    ) -> list[Event]:
+    ) -> EventPage:
         """Events of one record, and where a user is given of that one's, after an event's id.
 
-        What a record that has expired was is not told.
+        What a record that has expired was is not told. Some megabytes of them come at once.
         """
 
-    async def events(self, tenant: str, request: EventsRequest) -> list[Event]:
+    async def events(self, tenant: str, request: EventsRequest) -> EventPage:
         """Events of a tenant, by their ids; as for what is told of them, as `history`."""
 
     async def last_event(self) -> int:

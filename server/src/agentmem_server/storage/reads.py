@@ -100,13 +100,16 @@ class SearchRequest:
 class EventsRequest:
     """Which events to read, in the order of their ids; None is no restriction.
 
-    ``after`` is the id of the last event that the caller knows.
+    ``after`` is the id of the last event that the caller knows. There come only so many as tell of
+    ``max_bytes`` together; one that alone is larger comes alone, if ``large`` ones may come.
     """
 
     after: int
     limit: int
     scope: Scope = field(default_factory=Scope)
     collection: str | None = None
+    max_bytes: int = 8_000_000
+    large: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,21 @@ class Event:
     scope: Scope
     before: Record | None
     after: Record | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events in the order of their ids.
+
+    Attributes:
+        events: which.
+        more: whether there are more after them, be it a large one that may not come.
+        size: bytes that they tell of, about.
+    """
+
+    events: list[Event]
+    more: bool = False
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from .. import (
     EVERYBODY,
     ApiKey,
     Collection,
-    Event,
+    EventPage,
     EventsRequest,
     Figures,
     ListRequest,
@@ -164,11 +164,11 @@ class SqliteStore:
 
     async def history(
         self, collection: Collection, id: str, *, user_id: str | None, after: int, limit: int
-    ) -> list[Event]:
+    ) -> EventPage:
         """Events of one record, and where a user is given of that one's, after an event's id."""
         return await self._read(events.history, collection, id, user_id, after, limit)
 
-    async def events(self, tenant: str, request: EventsRequest) -> list[Event]:
+    async def events(self, tenant: str, request: EventsRequest) -> EventPage:
         """Events of a tenant, by their ids."""
         return await self._read(events.events, tenant, request)
 

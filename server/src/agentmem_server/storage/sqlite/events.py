@@ -1,13 +1,13 @@
 """Reads of the history: events, each with what its memory was before and after it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import apsw
 from pydantic_core import to_json
 
 from ... import times
-from .. import Collection, Event, EventsRequest, Record, Scope, labels
+from .. import Collection, Event, EventPage, EventsRequest, Record, Scope, labels
 from ..filter_sql import Sql
 from . import rows
 
@@ -31,15 +31,15 @@ def history(
     user_id: str | None,
     after: int,
     limit: int,
-) -> list[Event]:
+) -> EventPage:
     """Events of one memory, by their ids, those after one."""
     conditions = [Sql("e.cid = ? AND e.id = ? AND e.eid > ?", (collection.key, id, after))]
     if user_id is not None:
         conditions.append(Sql("e.user_id = ?", (user_id,)))
-    return _read(connection, conditions, limit)
+    return _read(connection, conditions, EventsRequest(after, limit))
 
 
-def events(connection: apsw.Connection, tenant: str, request: EventsRequest) -> list[Event]:
+def events(connection: apsw.Connection, tenant: str, request: EventsRequest) -> EventPage:
     """Events of a tenant, by their ids.
 
     An erasure is told to all who follow anything of the user's, whatever part of it.
@@ -58,10 +58,12 @@ def events(connection: apsw.Connection, tenant: str, request: EventsRequest) -> 
     if narrower:
         both = rows.all_of(narrower)
         conditions.append(Sql(f"(e.action = 'erased' OR {both.text})", both.parameters))
-    return _read(connection, conditions, request.limit)
+    return _read(connection, conditions, request)
 
 
-def _read(connection: apsw.Connection, conditions: Sequence[Sql], limit: int) -> list[Event]:
+def _read(
+    connection: apsw.Connection, conditions: Sequence[Sql], request: EventsRequest
+) -> EventPage:
     condition, now = rows.all_of(conditions), times.now()
     with rows.snapshot(connection):
         found: list[Any] = connection.execute(
@@ -70,21 +72,59 @@ def _read(connection: apsw.Connection, conditions: Sequence[Sql], limit: int) ->
             "AND n.id = e.id AND n.eid > e.eid) END "
             "FROM event e LEFT JOIN memory m ON m.cid = e.cid AND m.id = e.id "
             f"WHERE {condition.text} ORDER BY e.eid LIMIT ?",
-            (*condition.parameters, limit),
+            (*condition.parameters, request.limit + 1),
         ).fetchall()
-        images = _images(connection, [eid for row in found for eid in (row[0], row[-1])], now)
-        memories = _memories(connection, [row[-3] for row in found])
+        fitting, size = _fitting(connection, found, request)
+        images = _images(connection, [eid for row in fitting for eid in (row[0], row[-1])], now)
+        memories = _memories(connection, [row[-3] for row in fitting if _is_last(row)])
     answer = []
-    for *columns, rid, expires_at, following in found:
+    for row in fitting:
+        *columns, rid, expires_at, following = row
         eid, action, at, collection, id, version, user, agent, session, namespace = columns
         before, after = images.get(eid), images.get(following)
-        if following is None and action in ("added", "updated"):
+        if _is_last(row):
             after = memories.get(rid)
         if expires_at is not None and expires_at <= now:
             before, after = _unless_of(rid, before), _unless_of(rid, after)
         scope = Scope(user, agent, session, labels.decode(namespace) if namespace else None)
         answer.append(Event(eid, action, at, collection, id, version, scope, before, after))
-    return answer
+    return EventPage(answer, len(fitting) < len(found), size)
+
+
+def _is_last(row: Any) -> bool:
+    """Whether the memory is now what it was after an event."""
+    return row[-1] is None and row[1] in ("added", "updated")
+
+
+def _fitting(
+    connection: apsw.Connection, found: Sequence[Any], request: EventsRequest
+) -> tuple[Sequence[Any], int]:
+    """As many of these events as may come at once, and the bytes that they tell of."""
+    images = _sizes(connection, "image", "eid", [eid for row in found for eid in (row[0], row[-1])])
+    memories = _sizes(connection, "memory", "rid", [row[-3] for row in found if _is_last(row)])
+    whole = 0
+    for number, row in enumerate(found[: request.limit]):
+        size = images.get(row[0], 0) + images.get(row[-1], 0)
+        if _is_last(row):
+            size += memories.get(row[-3], 0)
+        if whole + size > request.max_bytes and (number or not request.large):
+            return found[:number], whole
+        whole += size
+    return found[: request.limit], whole
+
+
+def _sizes(
+    connection: apsw.Connection, table: str, key: str, keys: Iterable[int | None]
+) -> dict[int, int]:
+    """The bytes of what can be long in a row; SQLite knows them without reading it."""
+    wanted = to_json([one for one in set(keys) if one is not None]).decode()
+    found = connection.execute(
+        f"SELECT {key}, octet_length(content) + octet_length(metadata) "
+        "+ coalesce(octet_length(payload), 0) + coalesce(octet_length(index_texts), 0) "
+        f"FROM {table} WHERE {key} IN (SELECT value FROM json_each(?))",
+        (wanted,),
+    ).fetchall()
+    return dict(cast("list[tuple[int, int]]", found))
 
 
 def _unless_of(rid: int, state: Record | None) -> Record | None:
