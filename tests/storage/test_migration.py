@@ -188,7 +188,6 @@ def test_every_setting_of_a_connection_is_in_force(tmp_path: Path) -> None:
         "synchronous": 2,
         "busy_timeout": schema.BUSY_TIMEOUT,
         "cache_size": -65_536,
-        "mmap_size": 2**30,
         "temp_store": 2,
         "secure_delete": 1,
     }
