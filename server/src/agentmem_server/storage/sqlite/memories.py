@@ -14,6 +14,7 @@ from .. import Collection, Record, labels
 from ..tags import tags
 from . import keyword_index, rows
 from .memory_state import MemoryState
+from .pending_keywords import PendingKeywords
 
 
 class Memories:
@@ -23,9 +24,12 @@ class Memories:
         after_commit: what is to be done when it is on disk.
     """
 
-    def __init__(self, connection: apsw.Connection, state: MemoryState) -> None:
+    def __init__(
+        self, connection: apsw.Connection, state: MemoryState, keywords: PendingKeywords
+    ) -> None:
         self._connection = connection
         self._state = state
+        self._keywords = keywords
         self.after_commit: list[Callable[[], None]] = []
 
     def find(self, collection: Collection, id: str) -> Record | None:
@@ -73,7 +77,7 @@ class Memories:
         other = before.content != after.content or bool(before.texts) != bool(after.texts)
         self._index(collection, after, moved=moved or other)
         if left is not None:
-            self._index_keywords(collection, left)
+            self._keywords.around_changed(collection.key, left)
 
     def delete(
         self,
@@ -93,14 +97,14 @@ class Memories:
             ended(record)
             followers.add(self._following(collection, record))
             self._remove_tags(collection, record)
-            keyword_index.remove(self._connection, collection.key, rid)
+            self._keywords.removed(collection.key, rid)
             if not keep_vectors:
                 self._connection.execute("DELETE FROM vector WHERE rid = ?", (rid,))
             self._connection.execute("DELETE FROM memory WHERE rid = ?", (rid,))
         # Their keyword texts held words of what is gone.
         for follower in followers - {None, *rids}:
             assert follower is not None
-            self._index_keywords(collection, follower)
+            self._keywords.around_changed(collection.key, follower)
         self.after_commit.append(lambda: self._state.remove_vectors(collection, rids))
 
     def clear(self, collection: Collection, at: int) -> None:
@@ -116,6 +120,7 @@ class Memories:
         )
         self._connection.execute("DELETE FROM tag WHERE cid = ?", key)
         self._connection.execute("DELETE FROM memory WHERE cid = ?", key)
+        self._keywords.forget(collection.key)
         keyword_index.drop(self._connection, collection.key)
         keyword_index.create(self._connection, collection.key)
         self.after_commit.append(lambda: self._state.clear_vectors(collection))
@@ -136,17 +141,13 @@ class Memories:
             )
         elif vectors is not None:
             self._connection.execute("DELETE FROM vector WHERE rid = ?", (rid,))
-        keyword_index.put(self._connection, collection.key, rid, record)
+        self._keywords.changed(collection.key, record)
         following = self._following(collection, record) if moved else None
         if following is not None:
-            self._index_keywords(collection, following)
+            self._keywords.around_changed(collection.key, following)
         self.after_commit.append(
             lambda: self._state.put_vectors(collection, rid, vectors, expires_at)
         )
-
-    def _index_keywords(self, collection: Collection, rid: int) -> None:
-        record = rows.read(self._connection, rid)
-        keyword_index.put(self._connection, collection.key, rid, record)
 
     def _following(self, collection: Collection, record: Record) -> int | None:
         """The record whose keyword text has this one as its previous turn."""

@@ -34,6 +34,7 @@ from ..filter_sql import Sql
 from . import history, keyword_index, restoring, rows
 from .memories import Memories
 from .memory_state import MemoryState
+from .pending_keywords import PendingKeywords
 
 
 class Operation:
@@ -43,10 +44,13 @@ class Operation:
         touched: collections that it wrote to beside the one that the write names: (tenant, name).
     """
 
-    def __init__(self, connection: apsw.Connection, state: MemoryState) -> None:
+    def __init__(
+        self, connection: apsw.Connection, state: MemoryState, keywords: PendingKeywords
+    ) -> None:
         self._connection = connection
         self._state = state
-        self._memories = Memories(connection, state)
+        self._keywords = keywords
+        self._memories = Memories(connection, state, keywords)
         self._made: list[Collection] = []
         self.touched: set[tuple[str, str]] = set()
 
@@ -272,6 +276,7 @@ class Operation:
                 self._memories.delete(collection, rids, lambda gone: None)
                 self.touched.add((collection.tenant, collection.name))
             if rids or collection.key in worded:
+                self._keywords.write()
                 keyword_index.purge(self._connection, collection.key)
             records += alive
             collections += alive > 0
@@ -343,6 +348,7 @@ class Operation:
             return 0
         deleted = self.delete(Delete(write.tenant, write.name, Selection(Scope()))).count
         history.dropped(self._connection, collection)
+        self._keywords.forget(collection.key)
         keyword_index.drop(self._connection, collection.key)
         self._connection.execute("DELETE FROM collection WHERE cid = ?", (collection.key,))
         self._state.remove(collection)

@@ -32,10 +32,17 @@ def to_record(row: Sequence[Any]) -> Record:
     return record
 
 
+def find(connection: apsw.Connection, rid: int) -> Record | None:
+    """The record of a row, if it is there."""
+    row = connection.execute(f"SELECT {COLUMNS} FROM memory m WHERE rid = ?", (rid,)).fetchone()
+    return None if row is None else to_record(row)
+
+
 def read(connection: apsw.Connection, rid: int) -> Record:
     """The record of a row that is there."""
-    (row,) = connection.execute(f"SELECT {COLUMNS} FROM memory m WHERE rid = ?", (rid,)).fetchall()
-    return to_record(row)
+    found = find(connection, rid)
+    assert found is not None
+    return found
 
 
 def vectors(connection: apsw.Connection, rid: int) -> bytes:

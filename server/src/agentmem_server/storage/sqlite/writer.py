@@ -30,6 +30,7 @@ from .. import (
 from . import history, keys, schema
 from .memory_state import MemoryState
 from .operation import Operation
+from .pending_keywords import PendingKeywords
 
 CollectionWrite: TypeAlias = (
     Put | Update | Delete | Archive | Refresh | Restore | PutCollection | DropCollection
@@ -116,11 +117,13 @@ class Writer:
             _HalfDone: a write was, and there are no savepoints; all of it has been taken back.
         """
         batch = _Batch()
+        keywords = PendingKeywords(self._connection)
         self._connection.execute("BEGIN IMMEDIATE")
         for write in writes:
-            operation = Operation(self._connection, self._state)
+            operation = Operation(self._connection, self._state, keywords)
             changes = self._connection.total_changes()
             if singly:
+                before = keywords.copy()
                 self._connection.execute("SAVEPOINT operation")
             try:
                 batch.outcomes.append(self._run(operation, write))
@@ -128,6 +131,7 @@ class Writer:
                 if singly:
                     operation.undo()
                     self._connection.execute("ROLLBACK TO operation; RELEASE operation")
+                    keywords = before
                 elif self._connection.total_changes() != changes:
                     self._take_back()
                     raise _HalfDone from refused
@@ -139,6 +143,7 @@ class Writer:
                 batch.touched |= operation.touched
             if isinstance(write, CollectionWrite):
                 batch.touched.add(_name(write))
+        keywords.write()
         return batch
 
     def _take_back(self) -> None:
