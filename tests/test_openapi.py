@@ -430,7 +430,7 @@ async def requests_of_history(send: "Send") -> None:
 async def requests_of_keys(send: "Send") -> None:
     """Without a valid key, or requests would need one from then on."""
     await send(e.CREATE_KEY, {"name": "n", "scopes": []})
-    await send(e.CREATE_KEY, {"name": "n", "user_id": "u", "scopes": ["admin"]})
+    await send(e.CREATE_KEY, {"name": "n", "user_id": "u", "scopes": ["metrics"]})
     await send(e.LIST_KEYS)
     await send(e.LIST_KEYS, query={"tenant": "t"})
     await send(e.REVOKE_KEY, segment="none")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from agentmem_client.errors import NotFound
 from agentmem_server import times
-from agentmem_server.storage import Erase, Erased, Scope, Sweep
+from agentmem_server.storage import DropCollection, Erase, Erased, Purge, Scope, Sweep
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Clock, Notes
@@ -141,6 +141,8 @@ async def test_no_file_holds_what_was_erased(notes: "Notes", clock: "Clock") -> 
     assert all(secret.encode() in found for secret in SECRETS)
     assert old in found
     await erase(notes)
+    assert await notes.write(Purge()) == 1
+    assert await notes.write(Purge()) == 0
     for _ in range(2):
         found = bytes_of(path)
         assert [secret for secret in SECRETS if secret.encode() in found] == []
@@ -150,6 +152,26 @@ async def test_no_file_holds_what_was_erased(notes: "Notes", clock: "Clock") -> 
         assert b"plain words of others" in found
         await notes.reopen()
     assert await notes.saying("plain") != []
+
+
+async def test_words_to_be_taken_out_are_known_after_a_restart(notes: "Notes") -> None:
+    await notes.put("a", SECRETS[0], user_id="u")
+    await notes.put("b", "other words", user_id="v")
+    await erase(notes)
+    await notes.reopen()
+    await notes.put("c", "another user's", user_id="w")
+    await erase(notes, "w")  # of the same collection: once is enough
+    assert [await notes.write(Purge()) for _ in range(2)] == [1, 0]
+    path = Path(notes.url.removeprefix("sqlite:///"))
+    assert SECRETS[0][2:].encode() not in bytes_of(path)
+    assert await notes.saying("other") != []
+
+
+async def test_a_collection_that_is_gone_has_no_words(notes: "Notes") -> None:
+    await notes.put("a", SECRETS[0], user_id="u")
+    await erase(notes)
+    await notes.write(DropCollection(TENANT, NOTES))
+    assert [await notes.write(Purge()) for _ in range(2)] == [1, 0]
 
 
 async def test_an_erasure_waits_for_no_reader(notes: "Notes") -> None:
@@ -162,4 +184,5 @@ async def test_an_erasure_waits_for_no_reader(notes: "Notes") -> None:
     reader.execute("ROLLBACK")
     reader.close()
     await notes.write(Sweep(times.now(), 10))
+    await notes.write(Purge())
     assert SECRETS[0].encode() not in bytes_of(path)

@@ -110,6 +110,7 @@ async def open_app(
         for background in (
             sweeping(engine.sweep, settings.sweep_interval),
             sweeping(forget, settings.sweep_interval, "old events"),
+            sweeping(engine.history.purge, settings.sweep_interval, "words of erased memories"),
             watching_lag(metrics.lag),
         ):
             await stack.enter_async_context(background)

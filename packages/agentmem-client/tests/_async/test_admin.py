@@ -86,7 +86,7 @@ async def test_a_new_key_stands_in_no_error(
         ({"name": "n", "scopes": "read"}, "scopes"),
         ({"name": "n", "scopes": ["write", "write"]}, "each scope once"),
         ({"name": "n", "scopes": ["fly"]}, "scopes"),
-        ({"name": "n", "scopes": ["admin"], "user_id": "ann"}, "bound to a user"),
+        ({"name": "n", "scopes": ["metrics"], "user_id": "ann"}, "bound to a user"),
         ({"name": "n", "expires_at": "30d"}, "expires_at"),
         ({"name": "n", "rate_limit": -1}, "rate_limit"),
     ],

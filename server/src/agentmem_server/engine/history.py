@@ -8,7 +8,18 @@ from agentmem_client.errors import NotFound, shown
 from .. import times
 from ..access.callers import Caller
 from ..batcher import Batcher
-from ..storage import Erase, Erased, EventPage, Forget, Outcome, Record, Restore, Store, Write
+from ..storage import (
+    Erase,
+    Erased,
+    EventPage,
+    Forget,
+    Outcome,
+    Purge,
+    Record,
+    Restore,
+    Store,
+    Write,
+)
 from . import records
 from .preparing import no_memory
 
@@ -105,6 +116,16 @@ class History:
             forgotten += part
             if not part:
                 return forgotten
+
+    async def purge(self) -> int:
+        """Take the words of what was erased out of the indexes; answers of how many.
+
+        Not with each erasure: somebody who stores and erases all day would keep all others waiting.
+        """
+        purged = 0
+        while await self._writes.submit(Purge()):
+            purged += 1
+        return purged
 
     async def _events(
         self, caller: Caller, memory_id: str, collection_name: str, after: int, limit: int

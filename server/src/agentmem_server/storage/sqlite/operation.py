@@ -276,12 +276,25 @@ class Operation:
                 self._memories.delete(collection, rids, lambda gone: None)
                 self.touched.add((collection.tenant, collection.name))
             if rids or collection.key in worded:
-                self._keywords.write()
-                keyword_index.purge(self._connection, collection.key)
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO worded VALUES (?)", (collection.key,)
+                )
             records += alive
             collections += alive > 0
         events = history.erased(self._connection, write.tenant, write.user_id, write.at)
         return Erased(records, events, collections)
+
+    def purge(self) -> int:
+        """Take the erased words out of one keyword index."""
+        found = self._connection.execute("SELECT cid FROM worded LIMIT 1").fetchone()
+        if found is None:
+            return 0
+        (cid,) = cast("tuple[int]", found)
+        if any(collection.key == cid for collection in self._state.drafts()):
+            self._keywords.write()
+            keyword_index.purge(self._connection, cid)
+        self._connection.execute("DELETE FROM worded WHERE cid = ?", (cid,))
+        return 1
 
     def sweep(self, write: Sweep) -> int:
         """Delete what has expired."""

@@ -74,6 +74,9 @@ CREATE INDEX image_by_expiry ON image (expires_at) WHERE expires_at IS NOT NULL;
 CREATE TABLE forgotten (eid INTEGER NOT NULL) STRICT;
 INSERT INTO forgotten VALUES (0);
 
+-- Collections whose keyword index still has words of what was erased; see `keyword_index.purge`.
+CREATE TABLE worded (cid INTEGER PRIMARY KEY) STRICT;
+
 CREATE TABLE api_key (
     id TEXT PRIMARY KEY,
     digest BLOB NOT NULL,

@@ -17,6 +17,7 @@ from .. import (
     Erase,
     Forget,
     Outcome,
+    Purge,
     Put,
     PutCollection,
     PutKey,
@@ -98,8 +99,9 @@ class Writer:
             apply()
         # Last, so that nobody caches under a new version what the old state answered.
         self._state.bump(batch.touched)
-        self._residue |= any(isinstance(write, Erase) for write in writes)
-        if self._residue and any(isinstance(write, Erase | Sweep | Forget) for write in writes):
+        self._residue |= any(isinstance(write, Erase | Purge) for write in writes)
+        cleaning = Erase | Purge | Sweep | Forget
+        if self._residue and any(isinstance(write, cleaning) for write in writes):
             self._truncate()
         if last_event != self._last_event:
             self._last_event = last_event
@@ -169,6 +171,8 @@ class Writer:
                 return operation.restore(write)
             case Erase():
                 return operation.erase(write)
+            case Purge():
+                return operation.purge()
             case Forget():
                 return history.forget(self._connection, write.before, write.now, write.limit)
             case PutCollection():
