@@ -121,7 +121,7 @@ with open_keys(sys.argv[1]) as keys:
             assert keys.revoke(id, None, times.now()) is not None
             print("revoked", flush=True)
         else:
-            key, text = new_key(KeyInput(name="n"), "t")
+            key, text = new_key(KeyInput(name="n"), "t", None)
             keys.put(key)
             print(text, flush=True)
 """

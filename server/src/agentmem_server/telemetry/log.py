@@ -1,5 +1,6 @@
 """Structured logs: one JSON object a line, on standard error."""
 
+import io
 import logging
 import sys
 import traceback
@@ -48,16 +49,17 @@ def configure_logging(level: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-class _Lines(structlog.WriteLogger):
+class _Lines:
     """Lines on standard error; where it can't be written to, that must not stop the server."""
 
     def __init__(self, *_: object) -> None:
-        super().__init__(sys.stderr)
+        # Without a buffer: what could not be written would be tried again at the end, and fail it.
+        self._raw = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
 
     def msg(self, message: str) -> None:
         """Write a line, or lose it: to a full disk, a closed pipe or terminal."""
         with suppress(OSError, ValueError):
-            super().msg(message)
+            self._raw.write(f"{message}\n".encode())
 
     debug = info = warning = error = critical = msg
 
