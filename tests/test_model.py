@@ -613,7 +613,7 @@ class Run:
         routes = [one for one in self.app.routes if getattr(one, "name", "") == "add_memory"]
         (cell,) = [
             cell.cell_contents
-            for cell in routes[0].endpoint.__closure__  # type: ignore[attr-defined]
+            for cell in routes[0].endpoint.__closure__  # type: ignore[attr-defined]  # a function
             if hasattr(cell.cell_contents, "__self__")
         ]
         return cell.__self__._engine
