@@ -42,6 +42,7 @@ from .connections import (
     acquired,
     connect,
     failing_as_unavailable,
+    is_down,
     open_pool,
     set_up,
 )
@@ -137,8 +138,10 @@ class PostgresStore:
             return []
         try:
             written = await self._timed("write", self._writer.write, writes)
-        except Unavailable as down:  # for all alike: it would be so for each alone
-            return [down] * len(writes)
+        except Unavailable as error:
+            if is_down(error):
+                return [error] * len(writes)
+            raise
         if written.has_events:
             self._announce()
         return written.outcomes

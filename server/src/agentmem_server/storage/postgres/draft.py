@@ -144,11 +144,10 @@ class Draft:
         """What a record is before an event; ``old`` are its vectors, None where they stay."""
         content, metadata, _, _, _, type, importance, event_at, expires_at, *rest = values(before)
         payload, _, ttl, archived, index_texts = rest
-        created_at, updated_at = before.created_at, before.updated_at
-        self._images.append(
-            (eid, collection.key, before.seq, content, metadata, type, importance, event_at)
-            + (expires_at, created_at, updated_at, payload, ttl, archived, index_texts, old)
-        )
+        of = (eid, collection.key, before.seq)
+        first = (content, metadata, type, importance, event_at, expires_at)
+        last = (payload, ttl, archived, index_texts, old)
+        self._images.append((*of, *first, before.created_at, before.updated_at, *last))
 
     def remove_images(self, rid: int) -> None:
         """Nothing of what a row was stays."""

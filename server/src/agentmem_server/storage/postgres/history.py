@@ -194,11 +194,11 @@ class History:
         idempotency_key: str | None = None,
     ) -> int:
         eid = self._clock.next_eid()
+        of = (collection.tenant, collection.key, collection.name)
         scope = (record.user_id, record.agent_id, record.session_id, namespace_text(record))
         self._draft.add_event(
             eid,
-            (collection.tenant, collection.key, collection.name, record.id, version, action, at)
-            + (*scope, idempotency_key),
+            (*of, record.id, version, action, at, *scope, idempotency_key),
         )
         return eid
 

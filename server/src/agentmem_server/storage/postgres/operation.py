@@ -200,9 +200,8 @@ class Operation:
         meant: dict[str, Entry] = {}
         for id in ids:
             entry = await self.draft.entry(collection, id)
-            if entry.record is not None and not entry.record.is_expired(now):
-                if _is_within(entry.record, write.selection):
-                    meant[id] = entry
+            if entry.record is not None and _is_meant(entry.record, write.selection, now):
+                meant[id] = entry
         records = [entry.record for entry in meant.values() if entry.record is not None]
         for record in records:
             if write.if_version is not None and record.version != write.if_version:
@@ -428,9 +427,12 @@ class Operation:
         return deleted.count
 
 
-def _is_within(record: Record, selection: Selection) -> bool:
+def _is_meant(record: Record, selection: Selection, now: int) -> bool:
+    """Whether a record is living and in the scope of a selection."""
     scope = selection.scope
-    if any(getattr(record, name) != value for name, value in scope.items()):
+    if record.is_expired(now) or any(
+        getattr(record, name) != value for name, value in scope.items()
+    ):
         return False
     if scope.namespace is None:
         return True
