@@ -52,7 +52,7 @@ _DOWN = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
 )
-"""What the same call may succeed after, for all callers alike."""
+"""Failures of the database or of the way to it: all calls fail of them alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,21 @@ class Address:
 
 @contextmanager
 def failing_as_unavailable(doing: str = "reached") -> Iterator[None]:
-    """Raise `Unavailable` for what is not the caller's fault and may be over soon."""
+    """Raise `Unavailable` for what the database could not do; `is_down` tells why."""
     try:
         yield
-    except _DOWN as error:
+    except (*_DOWN, asyncpg.PostgresError) as error:
         told = str(error) or type(error).__name__
         raise Unavailable(
             f"the database could not be {doing}: {told}", retry_after=_RETRY_AFTER
         ) from error
+
+
+def is_down(error: Unavailable) -> bool:
+    """Whether any other call would have failed as this one did."""
+    cause = error.__cause__
+    # What asyncpg can't encode is a ValueError, and this call's own.
+    return isinstance(cause, _DOWN) and not isinstance(cause, ValueError)
 
 
 async def connect(address: Address) -> Connection:
