@@ -62,6 +62,15 @@ async def forgotten(connection: Connection) -> int:
     return found
 
 
+async def erased(connection: Connection, after: int) -> list[tuple[int, str, str]]:
+    """Erasures that are kept, after an event's id: this id of each, its tenant and its user."""
+    found = await connection.fetch(
+        "SELECT eid, tenant, user_id FROM event WHERE action = 'erased' AND eid > $1 ORDER BY eid",
+        after,
+    )
+    return [(eid, tenant, user_id) for eid, tenant, user_id in found]
+
+
 _LONG = ("content", "metadata", "payload", "index_texts")
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from agentmem_client.errors import APIError
 
+from ... import times
 from .. import (
     Archive,
     Delete,
@@ -81,7 +82,7 @@ class Writer:
                 except APIError as refused:
                     written.outcomes.append(refused)
             await operation.draft.flush()
-            await operation.keywords.write()
+            await operation.keywords.write(times.now())
             written.has_events = clock.eid != last_event
             await self._finish(connection, operation, clock, written, writes)
         return written
