@@ -34,13 +34,13 @@ async def find(connection: Connection, tenant: str, name: str) -> Collection | N
 
 
 async def found(connection: Connection, names: Iterable[tuple[str, str]]) -> list[Collection]:
-    """Those of these collections, by tenant and name, that are there."""
-    pairs = list(names)
+    """Those that are there of collections with these tenants and names."""
+    wanted = list(names)
     rows = await connection.fetch(
-        f"SELECT {COLUMNS} FROM collection "
-        "JOIN unnest($1::text[], $2::text[]) AS n(tenant, name) USING (tenant, name)",
-        [tenant for tenant, _ in pairs],
-        [name for _, name in pairs],
+        f"SELECT {COLUMNS} FROM unnest($1::text[], $2::text[]) AS n(tenant, name) "
+        "JOIN collection USING (tenant, name)",
+        [tenant for tenant, _ in wanted],
+        [name for _, name in wanted],
     )
     return [to_collection(row) for row in rows]
 

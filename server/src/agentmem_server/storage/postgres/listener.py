@@ -6,7 +6,6 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
-import asyncpg
 import structlog
 from agentmem_client.errors import APIError, Unavailable
 
@@ -106,7 +105,7 @@ class Listener:
         while True:
             await asyncio.sleep(_RETRY)
             self._on_events()
-            with suppress(APIError, asyncpg.PostgresError):
+            with suppress(APIError):
                 return await self._listening()
 
     def _hear(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
@@ -128,5 +127,5 @@ async def _until_lost(connection: Connection) -> None:
         try:
             with failing_as_unavailable():
                 await connection.execute("SELECT 1", timeout=_PROBE)
-        except (Unavailable, asyncpg.PostgresError):
+        except Unavailable:
             return

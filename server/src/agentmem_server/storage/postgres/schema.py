@@ -15,7 +15,7 @@ _TABLES = """
 -- One row. Whoever writes locks it first, on whatever server, so that commits come one after the
 -- other, and takes its numbers from it: each counts up, and none is given twice.
 CREATE TABLE clock (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     identity uuid NOT NULL DEFAULT gen_random_uuid(),
     cid bigint NOT NULL DEFAULT 0,
     rid bigint NOT NULL DEFAULT 0,
