@@ -197,12 +197,12 @@ class PostgresStore:
     ) -> EventPage:
         """Events of one record, and where a user is given of that one's, after an event's id."""
         return await self._read(
-            events.history, collection, id, user_id, after, limit
+            events.history, self._dialect, collection, id, user_id, after, limit
         )
 
     async def events(self, tenant: str, request: EventsRequest) -> EventPage:
         """Events of a tenant, by their ids."""
-        return await self._read(events.events, tenant, request)
+        return await self._read(events.events, self._dialect, tenant, request)
 
     async def last_event(self) -> int:
         """The id of the last event of all tenants; 0 before the first."""
@@ -264,7 +264,7 @@ class PostgresStore:
 
     async def _check_vectors(self) -> None:
         async def check(connection: Connection) -> None:
-            await connection.fetchval("SELECT data <#> data FROM vector LIMIT 1")
+            await connection.fetchval("SELECT data <#> data FROM embedding LIMIT 1")
 
         await self._read(check)
 

@@ -147,7 +147,7 @@ def _wanted(writes: Sequence[Write]) -> tuple[set[Name], list[tuple[Name, str]]]
             case Update() | Restore():
                 named = [write.id]
             case Delete():
-                named = [] if write.selection.filter else list(write.selection.ids or ())
+                named = [] if write.selection.filter is not None else list(write.selection.ids or ())
             case PutCollection() | DropCollection():
                 names.add((write.tenant, write.name))
                 continue
