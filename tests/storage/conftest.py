@@ -32,7 +32,7 @@ from agentmem_server.storage import (
 )
 
 
-@pytest.fixture(scope="session", params=["sqlite"])
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
 def new_url(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], str]:
@@ -42,6 +42,8 @@ def new_url(
         case "sqlite":
             folder = tmp_path_factory.mktemp("sqlite")
             return lambda: f"sqlite:///{folder}/{next(numbers)}.db"
+        case "postgres":
+            return request.getfixturevalue("postgres").url  # type: ignore[no-any-return]  # by name
         case other:
             raise ValueError(other)
 

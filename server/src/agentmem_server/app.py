@@ -37,7 +37,7 @@ from .routes.metrics import MetricsRoutes
 from .routes.openapi import openapi_routes
 from .routes.stats import StatsRoutes
 from .settings import Settings
-from .storage import Store, open_store
+from .storage import Pool, Store, open_store
 from .sweeper import sweeping
 from .telemetry.loop_lag import watching_lag
 from .telemetry.metrics import Metrics
@@ -77,7 +77,9 @@ async def open_app(
         if embedder is None:
             embedder = await open_configured_embedder(settings)
             stack.push_async_callback(embedder.close)
-        store = await open_store(settings.database_url, readers=settings.readers, watch=watch)
+        store = await open_store(
+            settings.database_url, readers=settings.readers, pool=_pool(settings), watch=watch
+        )
         stack.push_async_callback(store.close)
         engine = Engine(store, embedder, _limits(settings), watch)
         stack.push_async_callback(engine.close)
@@ -178,6 +180,12 @@ def _open_tracing(settings: Settings) -> "Tracing | None":
             'AGENTMEM_TRACING needs an extra: pip install "agentmem-server[otel]", or turn it off'
         ) from None
     return open_tracing()
+
+
+def _pool(settings: Settings) -> Pool:
+    if settings.pool_min > settings.pool_max:
+        raise InvalidRequest("AGENTMEM_POOL_MIN must not be larger than AGENTMEM_POOL_MAX")
+    return Pool(settings.pool_min, settings.pool_max, settings.pool_timeout)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -41,9 +41,16 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     database_url: str = f"sqlite:///{Path('agentmem.db')}"
-    """``sqlite:///relative.db`` or ``sqlite:////absolute.db``."""
+    """``sqlite:///relative.db``, ``sqlite:////absolute.db``, or
+    ``postgresql://user:password@host:port/database``."""
     readers: Size = 4
-    """How many reads of the database run at once."""
+    """How many reads of a SQLite file run at once."""
+    pool_min: Size = 5
+    """How many connections to PostgreSQL are open at least."""
+    pool_max: Size = 20
+    """How many are open at most."""
+    pool_timeout: Seconds = 5.0
+    """How long a request waits for one of them; past it callers get 503."""
 
     admin_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = None
     """The operator's key, which makes keys for all tenants; at least 32 characters."""

@@ -5,11 +5,12 @@ write after it is durable, and every read that starts after that answer sees it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from agentmem_client.errors import APIError, InvalidRequest
+from agentmem_client.errors import APIError, InvalidRequest, shown
 
 from ..telemetry.watch import NOBODY, Watch
 from .keys import ApiKey, KeyFile
@@ -73,6 +74,7 @@ __all__ = [
     "NamespaceRequest",
     "Outcome",
     "Page",
+    "Pool",
     "Purge",
     "Put",
     "PutCollection",
@@ -99,7 +101,15 @@ __all__ = [
 
 
 class Store(Protocol):
-    """Where memories live. One contract suite in ``tests/`` holds every implementation to it."""
+    """Where memories live. One contract suite in ``tests/`` holds every implementation to it.
+
+    Attributes:
+        identity: names the database: the same for all servers of one, and no other's.
+    """
+
+    @property
+    def identity(self) -> str:
+        """See above."""
 
     async def write(self, writes: Sequence[Write]) -> list[Outcome | APIError]:
         """Apply writes in order, durably; a refused one is its own outcome and leaves no trace."""
@@ -161,6 +171,9 @@ class Store(Protocol):
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Call this, in the event loop's thread, after each commit that has new events."""
 
+    def on_erase(self, listener: Callable[[str, str], None]) -> None:
+        """Call this, likewise, with tenant and user that another server of this store erased."""
+
     async def figures(self, tenant: str, user_id: str | None, since: int) -> Figures:
         """What there is of a tenant or of one of its users; days from that of ``since`` on."""
 
@@ -174,7 +187,10 @@ class Store(Protocol):
         """Whether there are API keys, be they revoked or expired."""
 
     async def version(self, tenant: str, collection: str) -> int:
-        """A number that changes with every write to the collection, before the write answers."""
+        """A number that changes with every write to the collection, before the write answers.
+
+        Whichever server wrote; none comes again.
+        """
 
     def checks(self) -> Mapping[str, Callable[[], Any]]:
         """Async functions, by the name of the part, that raise when the part doesn't work."""
@@ -199,18 +215,36 @@ class Snapshot(Protocol):
         """The records with these ids and their vectors, in this order; missing ones are skipped."""
 
 
-async def open_store(url: str, *, readers: int, watch: Watch = NOBODY) -> Store:
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Connections to a database server: how many, and the seconds that a call waits for one."""
+
+    min_size: int = 5
+    max_size: int = 20
+    timeout: float = 5.0
+
+
+async def open_store(
+    url: str, *, readers: int = 4, pool: Pool | None = None, watch: Watch = NOBODY
+) -> Store:
     """Open the store that a URL names, making what isn't there.
 
     Args:
-        url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``.
-        readers: how many reads run at once.
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, or
+            ``postgresql://user:password@host:port/database``, with ``?schema=`` for another schema
+            than ``agentmem``.
+        readers: how many reads of a file run at once.
+        pool: the connections to a database server.
         watch: is told how long each operation takes.
 
     Raises:
-        InvalidRequest: for a URL of another kind.
+        InvalidRequest: for a URL of another kind, or one that needs an extra that isn't there.
         Unavailable: where the store can't be opened; the message says why.
     """
+    if _is_postgres(url):
+        with _needing_extra():
+            from .postgres import PostgresStore
+        return await PostgresStore.open(url, pool=pool or Pool(), watch=watch)
     from .sqlite import SqliteStore
 
     return await SqliteStore.open(_sqlite_path(url), readers=readers, watch=watch)
@@ -228,6 +262,10 @@ def open_keys(url: str, *, make: bool = True) -> KeyFile:
         NotFound: where there is no store, and none is to be made.
         Unavailable: where the store can't be opened; the message says why.
     """
+    if _is_postgres(url):
+        with _needing_extra():
+            from .postgres.keys import PostgresKeys
+        return PostgresKeys(url, make=make)
     from .sqlite.keys import SqliteKeys
 
     return SqliteKeys(Path(_sqlite_path(url)), make=make)
@@ -243,14 +281,38 @@ def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:
         NotFound: there is no such store. Here or when it is entered.
         Unavailable: where the store can't be read; the message says why. Likewise, or later.
     """
+    if _is_postgres(url):
+        with _needing_extra():
+            from .postgres import snapshot as of_postgres
+        return of_postgres.open_snapshot(url)
     path = _sqlite_path(url)
     from .sqlite import snapshot
 
     return snapshot.open_snapshot(Path(path))
 
 
+def _is_postgres(url: str) -> bool:
+    return url.partition("://")[0] in ("postgresql", "postgres")
+
+
+@contextmanager
+def _needing_extra() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise InvalidRequest(
+            'PostgreSQL needs an extra: pip install "agentmem-server[postgres]"'
+        ) from None
+
+
 def _sqlite_path(url: str) -> str:
     scheme, separator, path = url.partition(":///")
     if scheme == "sqlite" and separator and path not in ("", ":memory:"):
         return path
-    raise InvalidRequest(f"no database URL: {url!r}; use sqlite:///path/to/file.db")
+    kind = url.partition(":")[0]
+    raise InvalidRequest(
+        f"no database URL, of the kind {shown(kind)}: use sqlite:///path/to/file.db or "
+        "postgresql://user:password@host/database"
+    )

@@ -1,13 +1,10 @@
-"""Filters as SQL: one condition on a record, every value of the caller's a bound parameter.
+"""Filters as SQL: one condition on a record.
 
-The SQL speaks of a table ``memory m`` (rid, cid, and a column for each record field, times in
-microseconds) and of a table ``tag`` (cid, path, kind, value, full, rid; see ``tags.py``). Every
-expression is true or false, never null, so that ``NOT`` means what it says. Where two databases
-differ, their `Dialect` says how.
+Every expression is true or false, never null, so that ``NOT`` means what it says. Where two
+databases differ, their `Dialect` says how.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,60 +16,17 @@ from agentmem_client.filters import (
     Or,
     Path,
     RecordField,
-    like_tokens,
 )
 
 from .. import times
 from . import tags
+from .sql import Dialect, Sql
 
 _ORDER = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
-@dataclass(frozen=True)
-class Sql:
-    """A piece of SQL and the values of its ``?`` marks, in order."""
-
-    text: str
-    parameters: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """What databases say differently.
-
-    Attributes:
-        same: a null-safe equality with one mark, of an expression.
-        contains: whether the string expression contains the marked one.
-        matches: whether the string expression matches the marked pattern.
-        pattern: a ``$like`` pattern as ``matches`` reads it.
-        lower: the string expression in lower case, as Python's ``str.lower`` has it.
-    """
-
-    same: Callable[[str], str]
-    contains: Callable[[str], str]
-    matches: Callable[[str], str]
-    pattern: Callable[[str], str]
-    lower: Callable[[str], str]
-
-
-def _glob(pattern: str) -> str:
-    wild = {"%": "*", "_": "?"}
-    return "".join(
-        wild[character] if wildcard else f"[{character}]" if character in "*?[" else character
-        for wildcard, character in like_tokens(pattern)
-    )
-
-
-SQLITE = Dialect(
-    same=lambda expression: f"{expression} IS ?",
-    contains=lambda expression: f"instr({expression}, ?) > 0",
-    matches=lambda expression: f"{expression} GLOB ?",
-    pattern=_glob,
-    lower=lambda expression: f"agentmem_lower({expression})",
-)
-
-_TRUE, _FALSE = Sql("1 = 1"), Sql("1 = 0")
-_FULL_TEXT = "CASE full WHEN '' THEN value ELSE full END"
+_FALSE = Sql("1 = 0")
+_FULL_TEXT = """CASE "full" WHEN '' THEN value ELSE "full" END"""
 
 
 def compile_filter(node: Filter, collection: int, dialect: Dialect) -> Sql:
@@ -95,7 +49,7 @@ class _MetadataCondition:
     """Conditions on one path of the metadata, each a look-up of tags."""
 
     def __init__(self, path: str, collection: int, dialect: Dialect) -> None:
-        self._where = (collection, path)
+        self._where = (collection, dialect.path(path))
         self._dialect = dialect
 
     def compile(self, operator: str, value: Any) -> Sql:
@@ -144,8 +98,8 @@ class _MetadataCondition:
             (long if value.full else short.setdefault(value.kind, [])).append(value)
         lookups = [
             Sql(
-                f"kind = {kind + kind_offset} AND full = '' AND value IN ({_marks(of_kind)})",
-                tuple(value.value for value in of_kind),
+                f"kind = {kind + kind_offset} AND \"full\" = '' AND value IN ({_marks(of_kind)})",
+                tuple(self._dialect.value(value.value) for value in of_kind),
             )
             for kind, of_kind in short.items()
         ]
@@ -153,7 +107,7 @@ class _MetadataCondition:
             pairs = ", ".join(["(?, ?)"] * len(long))
             lookups.append(
                 Sql(
-                    f"kind = {tags.STRING + kind_offset} AND (value, full) IN (VALUES {pairs})",
+                    f'kind = {tags.STRING + kind_offset} AND (value, "full") IN (VALUES {pairs})',
                     tuple(part for value in long for part in (value.value, value.full)),
                 )
             )
@@ -163,7 +117,8 @@ class _MetadataCondition:
         sign = _ORDER[operator]
         encoded = tags.encode(value)
         if encoded.kind == tags.NUMBER:
-            return self._tagged(Sql(f"kind = {tags.NUMBER} AND value {sign} ?", (encoded.value,)))
+            number = self._dialect.value(encoded.value)
+            return self._tagged(Sql(f"kind = {tags.NUMBER} AND value {sign} ?", (number,)))
         if encoded.kind == tags.STRING:
             # The index holds a beginning of the string: it narrows, the whole string decides.
             narrow = f"value {sign[0]}= ?"
@@ -184,14 +139,14 @@ class _MetadataCondition:
 
 def _field_condition(target: RecordField, operator: str, value: Any, dialect: Dialect) -> Sql:
     """A condition on a column; a null column is a field that is not set."""
-    column = "m.rid" if target.name == "seq" else f"m.{target.name}"
+    column = dialect.seq if target.name == "seq" else f"m.{target.name}"
     values = value if isinstance(value, list) else [value]
     marked = [_column_value(v) for v in values]
     match operator:
         case "$eq":
-            return Sql(dialect.same(column), tuple(marked))
+            return _column_in(column, marked)
         case "$ne":
-            return _negate(Sql(dialect.same(column), tuple(marked)))
+            return _negate(_column_in(column, marked))
         case "$in":
             return _column_in(column, marked)
         case "$nin":

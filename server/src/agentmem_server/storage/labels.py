@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic_core import from_json, to_json
 
-from .filter_sql import Sql
+from .sql import Dialect, Sql, all_of
 
 Namespace = tuple[str, ...]
 
@@ -24,14 +24,16 @@ def decode(text: str) -> Namespace:
     return tuple(from_json(text))
 
 
-def within(column: str, namespace: Sequence[str]) -> Sql:
+def within(column: str, namespace: Sequence[str], dialect: Dialect) -> Sql:
     """Whether the column holds a namespace, or one below it; true or false, never null."""
     own = encode(namespace)
     below = own[:-1]
     # The character after the comma: in the order of code points, all that starts with
     # '["a",' comes before '["a"-'.
     condition = f"({column} = ? OR ({column} >= ? AND {column} < ?))"
-    return Sql(f"({column} IS NOT NULL AND {condition})", (own, f"{below},", f"{below}-"))
+    found = Sql(f"({column} IS NOT NULL AND {condition})", (own, f"{below},", f"{below}-"))
+    narrower = dialect.begins(column, below)
+    return found if narrower is None else all_of([narrower, found])
 
 
 def fixed(pattern: Sequence[str | None]) -> list[str]:

@@ -4,12 +4,13 @@ Times are integers: microseconds since the Unix epoch, UTC. Vectors are little-e
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentmem_client.errors import DimensionMismatch, EmbedderMismatch
 from agentmem_client.filters import Filter
 from agentmem_client.models import Embedder, Metric
+from pydantic_core import to_json
 
 from .. import keywords, times
 
@@ -115,6 +116,21 @@ class Record:
     seq: int = field(default=0, compare=False)
     version: int = field(default=1, compare=False)
     vectors: bytes | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """Whose it is."""
+        return Scope(self.user_id, self.agent_id, self.session_id, self.namespace)
+
+    def is_expired(self, at: int) -> bool:
+        """Whether it is past its expiry at a time."""
+        return self.expires_at is not None and self.expires_at <= at
+
+    def is_like(self, other: "Record") -> bool:
+        """Whether both hold the same, vectors aside; JSON's true is not 1."""
+        return replace(self, vectors=None) == replace(other, vectors=None) and (
+            to_json([self.metadata, self.payload]) == to_json([other.metadata, other.payload])
+        )
 
     @property
     def texts(self) -> list[str]:

@@ -8,7 +8,8 @@ Arrays and objects only compare as wholes, so that a digest of their canonical J
 import json
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from struct import pack, unpack
+from typing import Any, NamedTuple, TypeAlias
 
 from agentmem_client.filters import Path
 
@@ -19,7 +20,12 @@ ELEMENT = 8
 PREFIX = 128
 """How many characters of a string the index orders by; the rest is compared beside it."""
 
+Indexed: TypeAlias = int | float | str
+"""What is ordered by."""
+
 _INT64 = 2**63
+_SIGN, _ALL_BITS = 1 << 63, (1 << 64) - 1
+_LONGEST_PATH = 256
 
 
 class Value(NamedTuple):
@@ -30,7 +36,7 @@ class Value(NamedTuple):
     """
 
     kind: int
-    value: int | float | str
+    value: Indexed
     full: str = ""
 
 
@@ -39,7 +45,7 @@ class Tag(NamedTuple):
 
     path: str
     kind: int
-    value: int | float | str
+    value: Indexed
     full: str
 
 
@@ -69,6 +75,27 @@ def encode(value: Any) -> Value:
 def number(value: int | float) -> int | float:
     """A number as every store can compare it: a 64-bit integer, or else a double."""
     return float(value) if isinstance(value, int) and not -_INT64 <= value < _INT64 else value
+
+
+def as_text(value: Indexed) -> str:
+    """A value for a store whose column holds text: numbers as text of the same order.
+
+    A double's bits in the order of their sign, and what the integer has beyond the nearest double.
+    """
+    if isinstance(value, str):
+        return value
+    nearest = float(value) + 0.0  # there is one zero
+    beyond = int(value) - int(nearest) if isinstance(value, int) else 0
+    (bits,) = unpack(">Q", pack(">d", nearest))
+    ordered = bits ^ (_ALL_BITS if bits & _SIGN else _SIGN)
+    return f"{ordered:016x}{beyond + _SIGN:016x}"
+
+
+def short_path(path: str) -> str:
+    """A path for a store whose index takes no long ones: of these, a digest."""
+    if len(path) <= _LONGEST_PATH:
+        return path
+    return f"{path[:64]} {blake2b(path.encode(), digest_size=16).hexdigest()}"
 
 
 def _walk(keys: tuple[str, ...], value: Any) -> Iterator[Tag]:

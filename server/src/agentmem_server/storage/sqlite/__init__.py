@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Concatenate, ParamSpec, TypeVar
+from uuid import uuid4
 
 import apsw
 from agentmem_client.errors import APIError, Unavailable
@@ -75,6 +76,7 @@ class SqliteStore:
         except BaseException:
             self._lock.release()
             raise
+        self.identity = uuid4().hex  # of this opening: nobody else reads what is derived of it
         self._readers = readers
         self._watch = watch
         self._busy_since: float | None = None
@@ -183,6 +185,9 @@ class SqliteStore:
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Call this, in the event loop's thread, after each commit that has new events."""
         self._listeners.append(listener)
+
+    def on_erase(self, listener: Callable[[str, str], None]) -> None:
+        """Nothing to listen to: a file has one server."""
 
     async def figures(self, tenant: str, user_id: str | None, since: int) -> Figures:
         """What there is of a tenant or of one of its users; days from that of ``since`` on."""

@@ -8,15 +8,9 @@ from pydantic_core import to_json
 
 from ... import times
 from .. import Collection, Event, EventPage, EventsRequest, Record, Scope, labels
-from ..filter_sql import Sql
+from ..memory_rows import COLUMNS, IMAGE_COLUMNS, to_record
+from ..sql import Sql, all_of
 from . import rows
-
-IMAGE_COLUMNS = (
-    "e.id, i.content, i.metadata, e.user_id, e.agent_id, e.session_id, i.type, i.importance, "
-    "i.event_at, i.expires_at, i.created_at, i.updated_at, i.payload, e.namespace, i.ttl, "
-    "i.archived, i.index_texts, i.rid, e.version - 1"
-)
-"""An image as `rows.to_record` reads it."""
 
 _EVENT_COLUMNS = (
     "e.eid, e.action, e.at, e.collection, e.id, e.version, "
@@ -52,11 +46,11 @@ def events(connection: apsw.Connection, tenant: str, request: EventsRequest) -> 
         Sql(f"e.{name} = ?", (value,)) for name, value in scope.items() if name != "user_id"
     ]
     if scope.namespace is not None:
-        narrower.append(labels.within("e.namespace", scope.namespace))
+        narrower.append(labels.within("e.namespace", scope.namespace, rows.SQLITE))
     if request.collection is not None:
         narrower.append(Sql("e.collection = ?", (request.collection,)))
     if narrower:
-        both = rows.all_of(narrower)
+        both = all_of(narrower)
         conditions.append(Sql(f"(e.action = 'erased' OR {both.text})", both.parameters))
     return _read(connection, conditions, request)
 
@@ -64,7 +58,7 @@ def events(connection: apsw.Connection, tenant: str, request: EventsRequest) -> 
 def _read(
     connection: apsw.Connection, conditions: Sequence[Sql], request: EventsRequest
 ) -> EventPage:
-    condition, now = rows.all_of(conditions), times.now()
+    condition, now = all_of(conditions), times.now()
     with rows.snapshot(connection):
         found: list[Any] = connection.execute(
             f"SELECT {_EVENT_COLUMNS}, m.rid, m.expires_at, CASE WHEN e.action IN "
@@ -135,7 +129,7 @@ def _unless_of(rid: int, state: Record | None) -> Record | None:
 def _images(connection: apsw.Connection, eids: Iterable[int | None], now: int) -> dict[int, Record]:
     """Images by the ids of their events, those that have expired left out."""
     return {
-        row[0]: rows.to_record(row[1:])
+        row[0]: to_record(row[1:])
         for row in connection.execute(
             f"SELECT i.eid, {IMAGE_COLUMNS} FROM image i JOIN event e USING (eid) "
             "WHERE i.eid IN (SELECT value FROM json_each(?)) "
@@ -148,9 +142,9 @@ def _images(connection: apsw.Connection, eids: Iterable[int | None], now: int) -
 def _memories(connection: apsw.Connection, rids: Iterable[int | None]) -> dict[int, Record]:
     wanted = [rid for rid in set(rids) if rid is not None]
     return {
-        row[0]: rows.to_record(row[1:])
+        row[0]: to_record(row[1:])
         for row in connection.execute(
-            f"SELECT m.rid, {rows.COLUMNS} FROM memory m "
+            f"SELECT m.rid, {COLUMNS} FROM memory m "
             "WHERE m.rid IN (SELECT value FROM json_each(?))",
             (to_json(wanted).decode(),),
         )

@@ -6,7 +6,7 @@ import apsw
 
 from ... import times
 from .. import Figures
-from ..filter_sql import Sql
+from ..sql import Sql, all_of
 from . import rows
 
 _DAY = 86_400_000_000
@@ -21,7 +21,7 @@ def figures(connection: apsw.Connection, tenant: str, user_id: str | None, since
     ]
     if user_id is not None:
         conditions.append(Sql("user_id = ?", (user_id,)))
-    condition = rows.all_of(conditions)
+    condition = all_of(conditions)
     first = since // _DAY
     with rows.snapshot(connection):
         days = connection.execute(

@@ -11,7 +11,6 @@ import apsw
 from agentmem_client.models import Action
 
 from .. import Collection, Record, Update, labels
-from . import rows
 
 _KEPT = (
     "rid, content, metadata, type, importance, event_at, expires_at, created_at, updated_at, "
@@ -44,7 +43,7 @@ def changed(
     idempotency_key: str | None = None,
 ) -> None:
     """A memory is about to change; the new state gets its version."""
-    if rows.scope_of(before) == rows.scope_of(after):
+    if before.scope == after.scope:
         after.version = before.version + 1
         eid = _event(connection, collection, "updated", before, after.version, at, idempotency_key)
         _keep(connection, eid, before.seq, after.vectors, stay=after.vectors is None)

@@ -5,12 +5,12 @@ What changes in memory is noted down and applied when the transaction is on disk
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
 
 import apsw
 from pydantic_core import to_json
 
-from .. import Collection, Record, labels
+from .. import Collection, Record
+from ..memory_rows import COLUMNS, to_record, values
 from ..tags import tags
 from . import keyword_index, rows
 from .memory_state import MemoryState
@@ -35,9 +35,9 @@ class Memories:
     def find(self, collection: Collection, id: str) -> Record | None:
         """The record with an id, expired or not."""
         found = self._connection.execute(
-            f"SELECT {rows.COLUMNS} FROM memory m WHERE cid = ? AND id = ?", (collection.key, id)
+            f"SELECT {COLUMNS} FROM memory m WHERE cid = ? AND id = ?", (collection.key, id)
         ).fetchone()
-        return None if found is None else rows.to_record(found)
+        return None if found is None else to_record(found)
 
     def insert(self, collection: Collection, record: Record, rid: int | None = None) -> None:
         """Store a new record, under a row id that it had, or a new one; it gets it as its seq."""
@@ -50,7 +50,7 @@ class Memories:
                 rid,
                 collection.key,
                 record.id,
-                *_values(record),
+                *values(record),
                 record.created_at,
                 record.updated_at,
                 record.version,
@@ -67,7 +67,7 @@ class Memories:
             "session_id = ?, type = ?, importance = ?, event_at = ?, expires_at = ?, "
             "payload = ?, namespace = ?, ttl = ?, archived = ?, index_texts = ?, "
             "updated_at = ?, version = ? WHERE rid = ?",
-            (*_values(after), after.updated_at, after.version, after.seq),
+            (*values(after), after.updated_at, after.version, after.seq),
         )
         if before.metadata != after.metadata or to_json(before.metadata) != to_json(after.metadata):
             self._remove_tags(collection, before)
@@ -174,22 +174,3 @@ class Memories:
             "AND rid = ?",
             [(collection.key, *tag, record.seq) for tag in tags(record.metadata)],
         )
-
-
-def _values(record: Record) -> tuple[Any, ...]:
-    return (
-        record.content,
-        to_json(record.metadata).decode(),
-        record.user_id,
-        record.agent_id,
-        record.session_id,
-        record.type,
-        record.importance,
-        record.event_at,
-        record.expires_at,
-        None if record.payload is None else to_json(record.payload).decode(),
-        None if record.namespace is None else labels.encode(record.namespace),
-        record.ttl,
-        record.archived,
-        None if record.index_texts is None else to_json(record.index_texts).decode(),
-    )

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import apsw
-from agentmem_client.errors import Conflict, VersionConflict, shown
 from agentmem_client.filters import And, Condition, RecordField
 
 from ... import times
@@ -29,8 +28,10 @@ from .. import (
     Stored,
     Sweep,
     Update,
+    rules,
 )
-from ..filter_sql import Sql
+from ..memory_rows import COLUMNS, to_record
+from ..sql import Sql
 from . import history, keyword_index, restoring, rows
 from .memories import Memories
 from .memory_state import MemoryState
@@ -81,7 +82,7 @@ class Operation:
     def _put_record(self, collection: Collection, record: Record, write: Put) -> Stored:
         user_id, now = write.user_id, record.updated_at if write.at is None else write.at
         before = self._memories.find(collection, record.id)
-        if before is not None and rows.is_expired(before, now):
+        if before is not None and before.is_expired(now):
             self._expire(collection, [before.seq], now)
             before = None
         if before is None:
@@ -90,7 +91,7 @@ class Operation:
             self._memories.insert(collection, record)
             return Stored(record, created=True)
         if user_id is not None and before.user_id != user_id:
-            raise id_in_use()
+            raise rules.id_in_use()
         stored = replace(record, seq=before.seq, created_at=before.created_at)
         self._change(collection, before, stored, now)
         return Stored(stored, created=False)
@@ -121,23 +122,17 @@ class Operation:
         if write.embedding is not None:
             collection.embedding.check_given(write.embedding)
         before = self._memories.find(collection, write.id)
-        if before is None or rows.is_expired(before, write.updated_at):
+        if before is None or before.is_expired(write.updated_at):
             return None
         if write.user_id is not None and before.user_id != write.user_id:
             return None
         if write.if_version is not None and write.if_version != before.version:
             if history.was_made(self._connection, collection, write):
                 return before
-            raise _version_conflict(write.if_version, before.version)
-        after = replace(before, **write.changes, updated_at=write.updated_at, vectors=write.vectors)
-        if write.vectors and not after.texts:
+            raise rules.version_conflict(write.if_version, before.version)
+        after = rules.updated(before, write)
+        if after is None:
             return STALE
-        if write.found_by is not None and not write.found_by == before.texts == after.texts:
-            return STALE
-        if write.texts is not None:
-            kept = write.texts if write.vectors is not None else before.dense_texts
-            if not write.texts == kept == after.dense_texts:
-                return STALE
         key = None if write.if_version is None else write.idempotency_key
         self._change(collection, before, after, write.updated_at, key)
         return after
@@ -174,7 +169,7 @@ class Operation:
             (*condition.parameters, version),
         ).fetchone()
         if other is not None:
-            raise _version_conflict(version, cast("int", other[0]))
+            raise rules.version_conflict(version, cast("int", other[0]))
 
     def _delete_rows(self, collection: Collection, rids: list[int], now: int) -> None:
         self._memories.delete(
@@ -188,10 +183,10 @@ class Operation:
         """The living records that are meant, by seq."""
         condition = rows.condition(collection, selection, times.now())
         found = self._connection.execute(
-            f"SELECT {rows.COLUMNS} FROM memory m WHERE {condition.text} ORDER BY m.rid",
+            f"SELECT {COLUMNS} FROM memory m WHERE {condition.text} ORDER BY m.rid",
             condition.parameters,
         )
-        return [rows.to_record(row) for row in found]
+        return [to_record(row) for row in found]
 
     def archive(self, write: Archive) -> list[Record]:
         """Set the selected records aside, or take them back."""
@@ -232,10 +227,10 @@ class Operation:
         """Take a record back to a version of its history."""
         collection = self._state.draft(write.tenant, write.collection)
         if collection is None:
-            raise restoring.no_version(write)
+            raise rules.no_version(write)
         current = self._memories.find(collection, write.id)
         state = restoring.state(self._connection, collection, current, write)
-        if current is not None and rows.is_expired(current, write.at):
+        if current is not None and current.is_expired(write.at):
             self._expire(collection, [current.seq], write.at)
             current = None
         if current is None:
@@ -245,10 +240,10 @@ class Operation:
             self._memories.insert(collection, state, state.seq)
             return state
         if write.user_id is not None and current.user_id != write.user_id:
-            raise id_in_use()
+            raise rules.id_in_use()
         state = replace(state, seq=current.seq, created_at=current.created_at)
         vectors = rows.vectors(self._connection, current.seq)
-        if rows.alike(replace(state, updated_at=current.updated_at), current) and (
+        if replace(state, updated_at=current.updated_at).is_like(current) and (
             state.vectors == vectors
         ):
             return current
@@ -316,14 +311,7 @@ class Operation:
         if found is None:
             found = self._make(write.tenant, write.name, write.embedding, write.created_at)
         if found.embedding != write.embedding:
-            raise Conflict(
-                f"the collection {shown(write.name)} exists with other settings: delete it "
-                "first, or use another name",
-                details={
-                    "existing": _described(found.embedding),
-                    "requested": _described(write.embedding),
-                },
-            )
+            raise rules.other_settings(found, write.embedding)
         changed = replace(found, **write.changes)
         if changed != found:
             self._connection.execute(
@@ -367,25 +355,3 @@ class Operation:
         self._state.remove(collection)
         self.after_commit.append(lambda: self._state.drop_vectors(collection))
         return deleted
-
-
-def id_in_use() -> Conflict:
-    """The refusal to replace what another user has under an id."""
-    return Conflict("the id is in use in this collection: choose another")
-
-
-def _version_conflict(expected: int, actual: int) -> VersionConflict:
-    return VersionConflict(
-        f"the memory is of version {actual} by now, not {expected}: read it again, and repeat the "
-        "change if it still makes sense",
-        details={"expected": expected, "actual": actual},
-    )
-
-
-def _described(embedding: Embedding) -> dict[str, Any]:
-    return {
-        "embedder": embedding.embedder,
-        "model": embedding.model,
-        "dimension": embedding.dimension,
-        "metric": embedding.metric,
-    }

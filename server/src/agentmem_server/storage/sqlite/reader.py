@@ -20,6 +20,7 @@ from .. import (
     Session,
     labels,
 )
+from ..memory_rows import COLUMNS, to_record
 from ..vector_index import VectorIndex
 from . import keyword_index, rows
 
@@ -44,7 +45,7 @@ def get(
     """The living records of a selection by ids, in their order."""
     condition = rows.condition(collection, selection, times.now())
     found = {
-        row[0]: rows.to_record(row)
+        row[0]: to_record(row)
         for row in connection.execute(
             f"SELECT {_columns(with_vectors)} WHERE {condition.text}", condition.parameters
         )
@@ -75,7 +76,7 @@ def page(connection: apsw.Connection, collection: Collection, request: ListReque
     more = len(found) > request.limit
     found = found[: request.limit]
     return Page(
-        records=[rows.to_record(row[2:]) for row in found],
+        records=[to_record(row[2:]) for row in found],
         total=total,
         next=cast("tuple[int, int]", found[-1][:2]) if more else None,
     )
@@ -219,7 +220,7 @@ def _fetch(
 ) -> dict[int, Record]:
     marks = ", ".join("?" * len(ids))
     return {
-        row[0]: rows.to_record(row[1:])
+        row[0]: to_record(row[1:])
         for row in connection.execute(
             f"SELECT m.rid, {_columns(with_vectors)} WHERE m.rid IN ({marks})", ids.tolist()
         )
@@ -228,5 +229,5 @@ def _fetch(
 
 def _columns(with_vectors: bool) -> str:
     if with_vectors:
-        return f"{rows.COLUMNS}, v.data FROM memory m LEFT JOIN vector v USING (rid)"
-    return f"{rows.COLUMNS} FROM memory m"
+        return f"{COLUMNS}, v.data FROM memory m LEFT JOIN vector v USING (rid)"
+    return f"{COLUMNS} FROM memory m"

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import apsw
-from agentmem_client.errors import InvalidRequest, NotFound, shown
+from agentmem_client.errors import InvalidRequest, NotFound
 
-from .. import Collection, Record, Restore
+from .. import Collection, Record, Restore, rules
+from ..memory_rows import IMAGE_COLUMNS, to_record
 from . import rows
-from .events import IMAGE_COLUMNS
 
 
 def state(
@@ -20,7 +20,7 @@ def state(
         InvalidRequest: the memory was not there in it.
     """
     ended = None
-    if current is not None and rows.is_expired(current, asked.at):
+    if current is not None and current.is_expired(asked.at):
         ended, current = current.seq, None
     if current is not None and asked.user_id not in (None, current.user_id):
         current = None
@@ -29,22 +29,9 @@ def state(
     found = _image(connection, collection, asked.id, asked.version)
     if found is None or asked.user_id not in (None, found.user_id):
         raise _refusal(connection, collection, current, asked)
-    if rows.is_expired(found, asked.at) or found.seq == ended:
-        raise _not_kept(asked)
+    if found.is_expired(asked.at) or found.seq == ended:
+        raise rules.not_kept(asked)
     return found
-
-
-def no_version(asked: Restore) -> NotFound:
-    """The refusal of what the history doesn't know."""
-    return NotFound(
-        f"the history of the memory {shown(asked.id)} has no version {asked.version}: list it"
-    )
-
-
-def _not_kept(asked: Restore) -> NotFound:
-    return NotFound(
-        f"what the memory {shown(asked.id)} was in version {asked.version} is no longer kept"
-    )
 
 
 def _refusal(
@@ -57,13 +44,10 @@ def _refusal(
         (collection.key, asked.id, asked.version, asked.user_id, asked.user_id),
     ).fetchone()
     if known is not None and known[0] == asked.version and known[1] in ("deleted", "expired"):
-        return InvalidRequest(
-            f"the memory {shown(asked.id)} was not there in version {asked.version}: choose one in "
-            "which it was"
-        )
+        return rules.was_not_there(asked)
     if known is not None or (current is not None and asked.version < current.version):
-        return _not_kept(asked)
-    return no_version(asked)
+        return rules.not_kept(asked)
+    return rules.no_version(asked)
 
 
 def _image(
@@ -76,7 +60,7 @@ def _image(
     ).fetchone()
     if found is None:
         return None
-    record = rows.to_record(found[:-1])
+    record = to_record(found[:-1])
     record.vectors = _vectors(connection, record, since=found[-1])
     return record
 

@@ -9,6 +9,7 @@ from agentmem_client.errors import NotFound, Unavailable
 
 from ... import times
 from .. import EVERYBODY, Collection, Record, Selection
+from ..memory_rows import COLUMNS, to_record
 from . import reader, rows, schema
 from .memory_state import MemoryState
 
@@ -36,12 +37,12 @@ class SqliteSnapshot:
         join = " LEFT JOIN vector v USING (rid)" if with_vectors else ""
         # By this index they come in order; sorting would hold all of them.
         cursor = self._connection.execute(
-            f"SELECT {rows.COLUMNS}{vectors} FROM memory m INDEXED BY memory_by_seq{join} "
+            f"SELECT {COLUMNS}{vectors} FROM memory m INDEXED BY memory_by_seq{join} "
             f"WHERE {condition.text} ORDER BY m.rid",
             condition.parameters,
         )
         for row in cursor:
-            yield rows.to_record(row)
+            yield to_record(row)
 
     def get(self, collection: Collection, ids: Sequence[str]) -> list[Record]:
         """The records with these ids and their vectors, in this order; missing ones are skipped."""

@@ -1,0 +1,197 @@
+"""Connections to PostgreSQL: a pool of them, their settings, and what their failures mean."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+import numpy as np
+from agentmem_client.errors import InvalidRequest, Unavailable
+
+from .. import Pool
+
+if TYPE_CHECKING:  # generic for the type checker alone
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Connections: TypeAlias = asyncpg.Pool[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+    Connections = asyncpg.Pool
+
+_CONNECT_SECONDS = 5.0
+_RETRY_AFTER = 1.0
+
+_SETTINGS = {
+    "application_name": "agentmem",
+    # A plan for all values is wrong for most: a scope may hold one memory or all of them.
+    "plan_cache_mode": "force_custom_plan",
+    # Compiling takes longer than any of our queries should.
+    "jit": "off",
+    # A server that hangs in a transaction must not keep all others from writing.
+    "idle_in_transaction_session_timeout": "15s",
+    "lock_timeout": "10s",
+    "statement_timeout": "60s",
+}
+
+_DOWN = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, a statement's timeout
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # it has become a standby
+    asyncpg.PostgresSystemError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+)
+"""Failures of the database or of the way to it: all calls fail of them alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a database is: what asyncpg connects to, and the schema of our tables."""
+
+    dsn: str
+    schema: str
+
+    @classmethod
+    def parse(cls, url: str) -> "Address":
+        """Split a URL.
+
+        Raises:
+            InvalidRequest: it is none; the message holds nothing of it, for it has a password.
+        """
+        try:
+            parts = urlsplit(url)
+            options = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+        except ValueError:
+            raise InvalidRequest(
+                "no database URL: use postgresql://user:password@host:port/database"
+            ) from None
+        schema = options.pop("schema", "agentmem")
+        if not 0 < len(schema.encode()) < 64 or "\0" in schema:
+            raise InvalidRequest("the database URL's schema must have 1 to 63 characters")
+        return cls(urlunsplit(parts._replace(query=urlencode(options))), schema)
+
+
+@contextmanager
+def failing_as_unavailable(doing: str = "reached") -> Iterator[None]:
+    """Raise `Unavailable` for what the database could not do; `is_down` tells why."""
+    try:
+        yield
+    except (*_DOWN, asyncpg.PostgresError) as error:
+        told = str(error) or type(error).__name__
+        raise Unavailable(
+            f"the database could not be {doing}: {told}", retry_after=_RETRY_AFTER
+        ) from error
+
+
+def is_down(error: Unavailable) -> bool:
+    """Whether any other call would have failed as this one did."""
+    cause = error.__cause__
+    # What asyncpg can't encode is a ValueError, and this call's own.
+    return isinstance(cause, _DOWN) and not isinstance(cause, ValueError)
+
+
+async def connect(address: Address) -> Connection:
+    """One connection of our own, outside of any pool; `set_up` is yet to come.
+
+    Raises:
+        Unavailable: it can't be made; the message says why.
+        InvalidRequest: for a URL that asyncpg can't read.
+    """
+    with failing_as_unavailable():
+        try:
+            return await asyncpg.connect(
+                address.dsn, timeout=_CONNECT_SECONDS, server_settings=_SETTINGS
+            )
+        except (ValueError, asyncpg.ClientConfigurationError) as error:
+            raise InvalidRequest(f"the database URL can't be used: {error}") from None
+
+
+async def set_up(connection: Connection, schema: str, extension_schema: str) -> None:
+    """Make a connection see our tables, and speak our types.
+
+    A vector travels as little-endian float32 bytes.
+    """
+    names = ", ".join('"' + name.replace('"', '""') + '"' for name in (schema, extension_schema))
+    await connection.execute(f"SET search_path = {names}")
+    await connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    await connection.set_type_codec(
+        "vector",
+        schema=extension_schema,
+        encoder=_encode_vector,
+        decoder=_decode_vector,
+        format="binary",
+    )
+
+
+async def open_pool(address: Address, extension_schema: str, pool: Pool) -> Connections:
+    """A pool of connections that are set up.
+
+    Raises:
+        Unavailable: they can't be made; the message says why.
+    """
+
+    async def init(connection: Connection) -> None:
+        await set_up(connection, address.schema, extension_schema)
+
+    with failing_as_unavailable():
+        return await asyncpg.create_pool(
+            address.dsn,
+            min_size=pool.min_size,
+            max_size=pool.max_size,
+            timeout=_CONNECT_SECONDS,
+            server_settings=_SETTINGS,
+            init=init,
+            reset=_keep_settings,
+        )
+
+
+@asynccontextmanager
+async def acquired(pool: Connections, seconds: float) -> AsyncIterator[Connection]:
+    """One of a pool's connections, given back afterwards.
+
+    Raises:
+        Unavailable: none was free for so many seconds, or the database does not answer.
+    """
+    try:
+        connection = await pool.acquire(timeout=seconds)
+    except TimeoutError as error:
+        raise Unavailable(
+            f"no connection to the database was free for {seconds:g} s: try again, or raise "
+            "AGENTMEM_POOL_MAX",
+            retry_after=_RETRY_AFTER,
+        ) from error
+    try:
+        yield connection  # type: ignore[misc]  # the pool's proxy of one
+    finally:
+        await pool.release(connection)
+
+
+async def _keep_settings(_connection: Any) -> None:
+    """In place of RESET ALL at each release: nobody changes a setting for longer than it needs."""
+
+
+def _encode_vector(little: bytes) -> bytes:
+    """As pgvector receives it: dimension and 0 in 16 bits each, then big-endian float32."""
+    return (
+        (len(little) // 4).to_bytes(2)
+        + b"\0\0"
+        + np.frombuffer(little, "<f4").astype(">f4").tobytes()
+    )
+
+
+def _decode_vector(sent: bytes) -> bytes:
+    return np.frombuffer(sent, ">f4", offset=4).astype("<f4").tobytes()
