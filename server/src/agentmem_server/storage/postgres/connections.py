@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -115,6 +115,12 @@ async def connect(address: Address) -> Connection:
             )
         except (ValueError, asyncpg.ClientConfigurationError) as error:
             raise InvalidRequest(f"the database URL can't be used: {error}") from None
+
+
+async def disconnect(connection: Connection) -> None:
+    """Let go of a connection of our own, be it lost already."""
+    with suppress(*_DOWN):  # by then it has been cut
+        await connection.close(timeout=_CONNECT_SECONDS)
 
 
 async def set_up(connection: Connection, schema: str, extension_schema: str) -> None:
