@@ -1,4 +1,4 @@
-"""How a server hears of what others commit, and of its own commits by the same way."""
+"""How a server hears of what others commit."""
 
 import asyncio
 from collections.abc import Callable
@@ -38,8 +38,8 @@ class Listener:
     Args:
         address: of the database.
         process: what this process calls itself in what it sends.
-        on_events: called in the loop's thread after a commit with events by any process, itself
-            included; and, as some may have been missed, each second without a connection.
+        on_events: called in the loop's thread after a commit with events by another process; and,
+            as some may have been missed, each second without a connection.
         on_erased: called likewise after an erasure by another one, or when some may have been
             missed.
     """
@@ -110,9 +110,8 @@ class Listener:
 
     def _hear(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         sender, _, what = str(payload).partition(" ")
-        self._on_events()
-        if what == "erased" and sender != self._process:
-            self._on_erased()
+        if sender != self._process:
+            (self._on_erased if what == "erased" else self._on_events)()
 
 
 async def _until_lost(connection: Connection) -> None:

@@ -366,7 +366,7 @@ class Operation:
         found = await self._connection.fetch(
             f"SELECT {collections.COLUMNS}, gone.rids FROM collection c CROSS JOIN LATERAL ("
             "SELECT array_agg(rid) AS rids FROM (SELECT rid FROM memory m WHERE m.cid = c.cid "
-            "AND m.expires_at <= $1 LIMIT $2) AS some) AS gone WHERE gone.rids IS NOT NULL",
+            "AND m.expires_at <= $1 LIMIT $2) AS few) AS gone WHERE gone.rids IS NOT NULL",
             write.now,
             write.limit,
         )
