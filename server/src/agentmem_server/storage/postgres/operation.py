@@ -79,22 +79,23 @@ class Operation:
 
     async def put(self, write: Put) -> list[Stored]:
         """Store records, all or none."""
+        records = list(write.records)
         collection = await self._collection(write.tenant, write.collection)
-        if collection is not None and any(record.vectors for record in write.records):
+        if collection is not None and any(record.vectors for record in records):
             collection.embedding.check_given(write.embedding)
         gone: list[Record] = []
         if collection is not None:
-            await self.draft.load([(collection.key, record.id) for record in write.records])
+            await self.draft.load([(collection.key, record.id) for record in records])
             if write.replacing is not None:
                 gone = await self._selected(collection, write.replacing)
             await self._check_users(collection, write, {record.id for record in gone})
         else:
-            now = write.records[0].created_at
+            now = records[0].created_at
             collection = await self._make(write.tenant, write.collection, write.embedding, now)
         now = times.now()
         for record in gone:
             self._delete_entry(collection, await self.draft.entry(collection, record.id), now)
-        return [await self._put_record(collection, record, write) for record in write.records]
+        return [await self._put_record(collection, record, write) for record in records]
 
     async def _check_users(self, collection: Collection, write: Put, gone: set[str]) -> None:
         if write.user_id is None:
