@@ -188,8 +188,7 @@ class Operation:
             gone = await self._selected(collection, write.selection)
             rids = [record.seq for record in gone]
         else:
-            found = await self._fetch_rids(selected)
-            rids = [rid for (rid,) in found]
+            rids = await self._rids(selected)
         await self.history.rows_deleted(collection, rids, now)
         await self._delete_rows(collection, rids)
         return Deleted(len(rids), gone)
@@ -222,11 +221,12 @@ class Operation:
         if other is not None:
             raise rules.version_conflict(version, other)
 
-    async def _fetch_rids(self, selected: Sql) -> Sequence[Sequence[int]]:
-        return await self._connection.fetch(
+    async def _rids(self, selected: Sql) -> list[int]:
+        found = await self._connection.fetch(
             f"SELECT m.rid FROM memory m WHERE {numbered(selected)} ORDER BY m.rid",
             *selected.parameters,
         )
+        return [rid for (rid,) in found]
 
     async def _expire_rows(self, collection: Collection, now: int) -> None:
         found = await self._connection.fetch(
@@ -247,7 +247,7 @@ class Operation:
             f"SELECT {COLUMNS} FROM memory m WHERE {numbered(selected)} ORDER BY m.rid",
             *selected.parameters,
         )
-        return [to_record(row) for row in found]
+        return [to_record(tuple(row)) for row in found]
 
     async def _delete_rows(
         self, collection: Collection, rids: Sequence[int], *, keep_vectors: bool = True
