@@ -1,8 +1,8 @@
 """What the server does with memories: the policy, in reading order.
 
 add:    embed what the server has to embed -> write, batched with other callers -> answer.
-search: look in the results of equal searches, here and of other servers -> embed the query -> let the
-        store bring candidates and rank them -> answer.
+search: look in the results of equal searches, here and of other servers -> embed the query -> let
+        the store bring candidates and rank them -> answer.
 """
 
 import time
