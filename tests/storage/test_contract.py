@@ -1,4 +1,4 @@
-"""What every store must do, whatever it is made of; at the end, what only a file has."""
+"""What every store must do, whatever it is made of."""
 
 import asyncio
 import json
@@ -6,10 +6,8 @@ import random
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
-import apsw
 import numpy as np
 import pytest
 from agentmem_client.errors import (
@@ -34,7 +32,6 @@ from agentmem_server.storage import (
     Deleted,
     DropCollection,
     Embedding,
-    Forget,
     ListRequest,
     NamespaceRequest,
     Outcome,
@@ -54,7 +51,6 @@ from agentmem_server.storage import (
     Write,
     open_store,
 )
-from agentmem_server.storage.sqlite import schema
 from numpy.typing import NDArray
 
 SECOND = 1_000_000
@@ -1959,160 +1955,7 @@ async def test_an_index_that_is_built_beside_writes_misses_none(url: str) -> Non
         await store.close()
 
 
-# What only a file has
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "memory.db"
-
-
-async def refusal(path: Path) -> str:
-    with pytest.raises(Unavailable) as refused:
-        await open_store(f"sqlite:///{path}", readers=1)
-    return refused.value.message
-
-
-def content(path: Path) -> bytes:
-    return path.read_bytes()
-
-
-async def usable(path: Path) -> None:
-    store = await open_store(f"sqlite:///{path}", readers=1)
-    await put(store, record("a", "word"))
-    assert await everywhere(store, "word") == [{"a"}] * 3
-    await store.close()
-
-
 async def test_an_unknown_url_is_refused() -> None:
-    for url in ("", "mysql://x", "sqlite:memory.db", "memory.db"):
+    for url in ("", "mysql://x", "sqlite:memory.db", "memory.db", "postgresql"):
         with pytest.raises(InvalidRequest):
             await open_store(url, readers=1)
-
-
-async def test_a_file_and_its_folder_are_made(tmp_path: Path) -> None:
-    await usable(tmp_path / "new" / "folder" / "memory.db")
-
-
-async def test_a_copy_of_a_file_is_as_good_as_the_file(file: Path) -> None:
-    await usable(file)
-    copy = file.with_name("copy.db")
-    connection = apsw.Connection(str(file))
-    connection.execute("VACUUM INTO ?", (str(copy),))
-    connection.close()
-    store = await open_store(f"sqlite:///{copy}", readers=1)
-    assert await everywhere(store, "word") == [{"a"}] * 3
-    await store.close()
-    connection = apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READONLY)
-    assert connection.pragma("journal_mode") == "wal"  # in which no reader waits for the writer
-    connection.close()
-
-
-async def test_what_is_deleted_leaves_no_rows_in_the_file(file: Path) -> None:
-    def rows() -> dict[str, Any]:
-        connection = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
-        tables = connection.execute(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' "
-            "AND name NOT GLOB 'keyword_*_*' AND name NOT IN ('event', 'forgotten')"
-        ).fetchall()
-        names = [str(name) for (name,) in tables]
-        counts = {name: connection.execute(f"SELECT count(*) FROM {name}").get for name in names}
-        connection.close()
-        return {name: number for name, number in counts.items() if number}
-
-    store = await open_store(f"sqlite:///{file}", readers=1)
-    records = [
-        turn(str(n), "word") if n % 2 else record(str(n), "word", metadata={"a": [n, {"b": "c"}]})
-        for n in range(20)
-    ]
-    for going in (
-        deleting(selecting(ids=[str(n) for n in range(20)])),
-        deleting(selecting({"@content": "word"})),
-        deleting(Selection()),
-    ):
-        await put(store, *records)
-        await write(store, changing("0", metadata={"d": None}))
-        assert await write(store, going) == 20
-        # The history keeps what it takes to restore them, until it is forgotten.
-        assert set(await asyncio.to_thread(rows)) == {"collection", "image", "vector"}
-        await write(store, Forget(times.now() + 1, times.now(), 1_000))
-        assert await asyncio.to_thread(rows) == {"collection": 1}
-    await put(store, *records)
-    await write(store, DropCollection(TENANT, NOTES))
-    assert await asyncio.to_thread(rows) == {"image": 20}
-    await write(store, Forget(times.now() + 1, times.now(), 1_000))
-    assert await asyncio.to_thread(rows) == {}
-    await store.close()
-
-
-async def test_a_file_is_open_once_at_a_time(file: Path) -> None:
-    store = await open_store(f"sqlite:///{file}", readers=1)
-    await put(store, record("a", "word"))
-    assert str(file) in await refusal(file)
-    file.with_name("link.db").symlink_to(file)
-    await refusal(file.with_name("link.db"))
-    assert await everywhere(store, "word") == [{"a"}] * 3  # the first is none the worse for it
-    await put(store, record("b"))
-    await store.close()
-    await usable(file)
-
-
-async def test_a_file_of_another_program_is_refused_and_left_as_it_is(file: Path) -> None:
-    connection = apsw.Connection(str(file))
-    connection.execute("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)")
-    connection.close()
-    before = content(file)
-    for _ in range(2):  # and a refusal holds no lock
-        assert "another program" in await refusal(file)
-    assert content(file) == before
-
-
-@pytest.fixture
-def diary(file: Path) -> Path:
-    file.write_text("Dear diary, " * 100)
-    return file
-
-
-async def test_what_is_no_database_is_refused_and_left_as_it_is(diary: Path) -> None:
-    before = content(diary)
-    for _ in range(2):
-        assert str(diary) in await refusal(diary)
-    assert content(diary) == before
-    folder = diary.with_name("folder")
-    folder.mkdir()
-    await refusal(folder)
-    await refusal(diary / "below.db")
-
-
-async def test_a_file_of_a_newer_version_is_refused_and_left_as_it_is(file: Path) -> None:
-    await usable(file)
-    connection = apsw.Connection(str(file))
-    connection.pragma("user_version", schema.VERSION + 1)
-    connection.close()
-    before = content(file)
-    for _ in range(2):
-        assert "newer" in await refusal(file)
-    assert content(file) == before
-    connection = apsw.Connection(str(file))
-    connection.pragma("user_version", schema.VERSION)
-    connection.close()
-    await usable(file)
-
-
-@pytest.mark.parametrize("version", ["3.51.2", "3.40.1", "3.9.0", "2.99.99"])
-def test_a_sqlite_that_loses_writes_is_refused(version: str) -> None:
-    with pytest.raises(Unavailable, match=version):
-        schema.check_sqlite(version)
-
-
-@pytest.mark.parametrize("version", ["3.51.3", "3.52.0", "3.100.0", "4.0.0", "3.51.3.1"])
-def test_a_sqlite_that_keeps_writes_is_accepted(version: str) -> None:
-    schema.check_sqlite(version)
-
-
-async def test_the_version_of_sqlite_is_checked_before_a_file_is_touched(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
-    assert "3.51.2" in await refusal(file)
-    assert list(file.parent.iterdir()) == []

@@ -292,7 +292,8 @@ def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:
 
 
 def _is_postgres(url: str) -> bool:
-    return url.partition("://")[0] in ("postgresql", "postgres")
+    scheme, separator, _ = url.partition("://")
+    return bool(separator) and scheme in ("postgresql", "postgres")
 
 
 @contextmanager

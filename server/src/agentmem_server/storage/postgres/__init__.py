@@ -1,1 +1,318 @@
-"""The store in a PostgreSQL database that several servers may share."""
+"""The store in a PostgreSQL database that several servers may share.
+
+The tables are the only source of truth, and nothing of them is kept in memory. All servers' writes
+come one after the other, each in a transaction with what else is waiting on its server; reads go
+side by side, each in one snapshot.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
+from uuid import uuid4
+
+from agentmem_client.errors import APIError, Unavailable
+
+from ...telemetry.watch import NOBODY, Watch
+from .. import (
+    EVERYBODY,
+    ApiKey,
+    Collection,
+    EventPage,
+    EventsRequest,
+    Figures,
+    ListRequest,
+    NamespaceRequest,
+    Outcome,
+    Page,
+    Pool,
+    Record,
+    Scope,
+    SearchRequest,
+    Selection,
+    Session,
+    Write,
+)
+from ..sql import Dialect
+from . import collections, events, figures, keys, reader, schema, search
+from .connections import (
+    Address,
+    Connection,
+    Connections,
+    acquired,
+    connect,
+    failing_as_unavailable,
+    is_down,
+    open_pool,
+    set_up,
+)
+from .dialect import dialect_of
+from .listener import Listener, channel
+from .tending import Tending
+from .writer import Writer
+
+_NAMES: Mapping[Callable[..., object], str] = {
+    collections.find: "collection",
+    collections.listed: "collections",
+    keys.get: "key",
+    keys.listed: "keys",
+    keys.any_there: "has_keys",
+}
+"""What these are called in metrics and traces; all others are by their own names."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class PostgresStore:
+    """A `Store` in a schema of a PostgreSQL database.
+
+    Attributes:
+        identity: the database's own, the same on every server.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        connections: Connections,
+        dialect: Dialect,
+        *,
+        identity: str,
+        last_event: int,
+        seconds: float,
+        watch: Watch,
+    ) -> None:
+        """Use `open`."""
+        process = uuid4().hex
+        self.identity = identity
+        self._connections = connections
+        self._dialect = dialect
+        self._seconds = seconds
+        self._watch = watch
+        self._writer = Writer(dialect, channel(address.schema), process)
+        self._under_way = 0
+        self._ended = asyncio.Event()
+        self._commit_listeners: list[Callable[[], None]] = []
+        self._erase_listeners: list[Callable[[str, str], None]] = []
+        self._erased_by = last_event
+        self._telling: asyncio.Task[None] | None = None
+        self._listener = Listener(address, process, self._announce, self._hear_of_erasure)
+        self._tending = Tending(address)
+
+    @classmethod
+    async def open(cls, url: str, *, pool: Pool, watch: Watch = NOBODY) -> "PostgresStore":
+        """Open a schema, making it and its tables if they aren't there.
+
+        Raises:
+            InvalidRequest: for a URL that is none.
+            Unavailable: when it can't be opened, is not ours, or pgvector is missing or too old.
+        """
+        address = Address.parse(url)
+        connection = await connect(address)
+        try:
+            with failing_as_unavailable("opened"):
+                dialect = await dialect_of(connection)
+                extension_schema = await schema.check_extension(connection, make=True)
+                await set_up(connection, address.schema, extension_schema)
+                await schema.prepare(connection, address.schema)
+                clock = await connection.fetchrow("SELECT identity, eid FROM clock")
+                assert clock is not None
+        finally:
+            await connection.close()
+        store = cls(
+            address,
+            await open_pool(address, extension_schema, pool),
+            dialect,
+            identity=clock["identity"].hex,
+            last_event=clock["eid"],
+            seconds=pool.timeout,
+            watch=watch,
+        )
+        await store._listener.start()
+        store._tending.start()
+        return store
+
+    async def write(self, writes: Sequence[Write]) -> list[Outcome | APIError]:
+        """Apply writes in order, durably; a refused one is its own outcome and leaves no trace."""
+        if not writes:
+            return []
+        try:
+            written = await self._timed("write", self._writer.write, writes)
+        except Unavailable as error:
+            if is_down(error):
+                return [error] * len(writes)
+            raise
+        if written.has_events:
+            self._announce()
+        return written.outcomes
+
+    async def collection(self, tenant: str, name: str) -> Collection | None:
+        """One collection, if it is there."""
+        return await self._read(collections.find, tenant, name)
+
+    async def collections(self, tenant: str) -> list[Collection]:
+        """All collections of a tenant, by name."""
+        return await self._read(collections.listed, tenant)
+
+    async def count(self, collection: Collection, scope: Scope = EVERYBODY) -> int:
+        """How many memories of a scope it holds."""
+        return await self._read(reader.count, self._dialect, collection, scope)
+
+    async def get(
+        self,
+        collection: Collection,
+        ids: Sequence[str],
+        *,
+        scope: Scope = EVERYBODY,
+        with_vectors: bool = False,
+    ) -> list[Record]:
+        """The records of a scope with these ids, in this order; missing ones are skipped."""
+        selection = Selection(scope, ids=ids)
+        return await self._read(reader.get, self._dialect, collection, selection, with_vectors)
+
+    async def page(self, collection: Collection, request: ListRequest) -> Page:
+        """One page of the selected records."""
+        return await self._read(reader.page, self._dialect, collection, request)
+
+    async def search(
+        self, collection: Collection, request: SearchRequest
+    ) -> list[tuple[Record, float]]:
+        """The ranked records with their scores, best first."""
+        return await self._read(search.search, self._dialect, collection, request)
+
+    async def sessions(
+        self, collection: Collection, selection: Selection, *, after: str | None, limit: int
+    ) -> list[Session]:
+        """The sessions that selected records are in, by their ids, those after one."""
+        return await self._read(reader.sessions, self._dialect, collection, selection, after, limit)
+
+    async def namespaces(
+        self, collection: Collection, request: NamespaceRequest
+    ) -> list[tuple[str, ...]]:
+        """The namespaces that hold living records, sorted label by label."""
+        return await self._read(reader.namespaces, self._dialect, collection, request)
+
+    async def history(
+        self, collection: Collection, id: str, *, user_id: str | None, after: int, limit: int
+    ) -> EventPage:
+        """Events of one record, and where a user is given of that one's, after an event's id."""
+        return await self._read(
+            events.history, self._dialect, collection, id, user_id, after, limit
+        )
+
+    async def events(self, tenant: str, request: EventsRequest) -> EventPage:
+        """Events of a tenant, by their ids."""
+        return await self._read(events.events, self._dialect, tenant, request)
+
+    async def last_event(self) -> int:
+        """The id of the last event of all tenants; 0 before the first."""
+        return await self._read(events.last_event)
+
+    async def forgotten(self) -> int:
+        """The id of the last event that is no longer kept; 0 where all are."""
+        return await self._read(events.forgotten)
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call this, in the event loop's thread, after each commit that has new events."""
+        self._commit_listeners.append(listener)
+
+    def on_erase(self, listener: Callable[[str, str], None]) -> None:
+        """Call this, likewise, with tenant and user that another server of this store erased."""
+        self._erase_listeners.append(listener)
+
+    async def figures(self, tenant: str, user_id: str | None, since: int) -> Figures:
+        """What there is of a tenant or of one of its users; days from that of ``since`` on."""
+        return await self._read(figures.figures, tenant, user_id, since)
+
+    async def key(self, id: str) -> ApiKey | None:
+        """One API key, if it is there."""
+        return await self._read(keys.get, id)
+
+    async def keys(self, tenant: str | None) -> list[ApiKey]:
+        """The API keys of one tenant or of all, by their time of creation."""
+        return await self._read(keys.listed, tenant)
+
+    async def has_keys(self) -> bool:
+        """Whether there are API keys, be they revoked or expired."""
+        return await self._read(keys.any_there)
+
+    async def version(self, tenant: str, collection: str) -> int:
+        """The number of the last commit that wrote to the collection."""
+        return await self._read(collections.version, tenant, collection)
+
+    def checks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """The parts, each with a coroutine function that raises when it doesn't work."""
+        return {"database": self._check_database, "vector_store": self._check_vectors}
+
+    async def close(self) -> None:
+        """Finish what was accepted, and let go of the connections."""
+        await self._tending.close()
+        await self._listener.close()
+        if self._telling is not None:
+            await asyncio.wait([self._telling])
+        while self._under_way:
+            self._ended.clear()
+            await self._ended.wait()
+        await self._connections.close()
+
+    async def _check_database(self) -> None:
+        async def check(connection: Connection) -> None:
+            if await connection.fetchval("SELECT pg_is_in_recovery() FROM clock"):
+                raise Unavailable("the database is a standby, which can't be written")
+
+        await self._read(check)
+
+    async def _check_vectors(self) -> None:
+        async def check(connection: Connection) -> None:
+            await connection.fetchval("SELECT data <#> data FROM vector LIMIT 1")
+
+        await self._read(check)
+
+    def _announce(self) -> None:
+        for listener in self._commit_listeners:
+            listener()
+
+    def _hear_of_erasure(self) -> None:
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell_of_erasures())
+
+    async def _tell_of_erasures(self) -> None:
+        try:
+            erased = await self._read(events.erased, self._erased_by)
+        except Unavailable:
+            return  # the listener has lost its connection too, and asks again when it has one
+        for eid, tenant, user_id in erased:
+            self._erased_by = eid
+            for listener in self._erase_listeners:
+                listener(tenant, user_id)
+
+    async def _read(
+        self,
+        read: Callable[Concatenate[Connection, P], Awaitable[R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        name = _NAMES.get(read, read.__name__)
+        with self._watch.span(f"store.{name}"):
+            return await self._timed(name, read, *args, **kwargs)
+
+    async def _timed(
+        self,
+        name: str,
+        function: Callable[Concatenate[Connection, P], Awaitable[R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Call with a connection, and tell how long it took."""
+        self._under_way += 1
+        try:
+            with failing_as_unavailable("written" if name == "write" else "read"):
+                async with acquired(self._connections, self._seconds) as connection:
+                    started = time.perf_counter()
+                    try:
+                        return await function(connection, *args, **kwargs)
+                    finally:
+                        self._watch.store(name, time.perf_counter() - started)
+        finally:
+            self._under_way -= 1
+            self._ended.set()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -52,7 +52,7 @@ _DOWN = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
 )
-"""What the same call may succeed after, for all callers alike."""
+"""Failures of the database or of the way to it: all calls fail of them alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,21 @@ class Address:
 
 @contextmanager
 def failing_as_unavailable(doing: str = "reached") -> Iterator[None]:
-    """Raise `Unavailable` for what is not the caller's fault and may be over soon."""
+    """Raise `Unavailable` for what the database could not do; `is_down` tells why."""
     try:
         yield
-    except _DOWN as error:
+    except (*_DOWN, asyncpg.PostgresError) as error:
         told = str(error) or type(error).__name__
         raise Unavailable(
             f"the database could not be {doing}: {told}", retry_after=_RETRY_AFTER
         ) from error
+
+
+def is_down(error: Unavailable) -> bool:
+    """Whether any other call would have failed as this one did."""
+    cause = error.__cause__
+    # What asyncpg can't encode is a ValueError, and this call's own.
+    return isinstance(cause, _DOWN) and not isinstance(cause, ValueError)
 
 
 async def connect(address: Address) -> Connection:
@@ -108,6 +115,12 @@ async def connect(address: Address) -> Connection:
             )
         except (ValueError, asyncpg.ClientConfigurationError) as error:
             raise InvalidRequest(f"the database URL can't be used: {error}") from None
+
+
+async def disconnect(connection: Connection) -> None:
+    """Let go of a connection of our own, be it lost already."""
+    with suppress(*_DOWN):  # by then it has been cut
+        await connection.close(timeout=_CONNECT_SECONDS)
 
 
 async def set_up(connection: Connection, schema: str, extension_schema: str) -> None:

@@ -4,11 +4,35 @@ import re
 from collections.abc import Sequence
 from itertools import count
 
+from agentmem_client.errors import Unavailable
+
 from .. import tags
 from ..sql import Dialect, Sql, like
+from .connections import Connection
 
 _INDEXED = 128
 """How many characters of a namespace the index has."""
+
+
+async def dialect_of(connection: Connection) -> Dialect:
+    """The dialect of a database.
+
+    Raises:
+        Unavailable: it can't keep all of Unicode, or knows no more of its lower case than ASCII's.
+    """
+    encoding = await connection.fetchval("SELECT getdatabaseencoding()")
+    if encoding != "UTF8":
+        raise Unavailable(f"the database's encoding is {encoding}: make one with ENCODING 'UTF8'")
+    lower_case = await connection.fetchval(
+        "SELECT collname FROM pg_collation WHERE collname IN ('pg_unicode_fast', 'und-x-icu') "
+        "ORDER BY collname LIMIT 1"
+    )
+    if lower_case is None:
+        raise Unavailable(
+            "this PostgreSQL knows no lower case but ASCII's: use version 18 or later, or one that "
+            "was built with ICU"
+        )
+    return dialect(lower_case)
 
 
 def dialect(lower_case: str) -> Dialect:

@@ -143,6 +143,7 @@ CREATE TABLE event (
 );
 CREATE INDEX event_by_memory ON event (cid, id, eid);
 CREATE INDEX event_by_tenant ON event (tenant, eid);
+CREATE INDEX event_by_erasure ON event (eid) WHERE action = 'erased';
 
 -- What a memory was before an event, its id and scope being the event's, its version one less.
 -- `vectors` are those that the event replaced, one after the other as they were given; NULL where
@@ -255,7 +256,9 @@ async def check_extension(connection: Connection, *, make: bool) -> str:
                 "CREATE EXTENSION vector"
             )
         check_pgvector(available)
-        await connection.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
+        async with connection.transaction():  # two who make it at once would fail
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('vector', 0))")
+            await connection.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
         return "public"
     check_pgvector(found["extversion"])
     schema: str = found["nspname"]

@@ -1,0 +1,441 @@
+"""One write inside its transaction: refused before it has changed anything, or done."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from agentmem_client.filters import And, Condition, RecordField
+
+from ... import times
+from .. import (
+    STALE,
+    Archive,
+    Collection,
+    Delete,
+    Deleted,
+    DropCollection,
+    Embedding,
+    Erase,
+    Erased,
+    Put,
+    PutCollection,
+    Record,
+    Refresh,
+    Restore,
+    Selection,
+    Stored,
+    Sweep,
+    Update,
+    rules,
+)
+from ..memory_rows import COLUMNS, condition, to_record
+from ..sql import Dialect, Sql
+from . import collections, restoring
+from .clock import Clock
+from .connections import Connection
+from .dialect import numbered
+from .draft import Draft, Entry
+from .history import History
+from .keyword_index import PendingKeywords
+from .vectors import check_dimension
+
+Name = tuple[str, str]
+"""A tenant and the name of a collection of it."""
+
+
+class Operation:
+    """What each write does.
+
+    Attributes:
+        draft: the memories as the transaction has them.
+        history: what it adds to their history.
+        touched: collections that it wrote to, by tenant and name.
+    """
+
+    def __init__(self, connection: Connection, dialect: Dialect, clock: Clock) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self._clock = clock
+        self._collections: dict[Name, Collection | None] = {}
+        self.keywords = PendingKeywords(connection)
+        self.draft = Draft(connection, self.keywords)
+        self.history = History(connection, clock, self.draft)
+        self.touched: set[Name] = set()
+
+    async def prepare(self, names: set[Name], ids: Sequence[tuple[Name, str]]) -> None:
+        """Read together what writes will ask for: collections, and records by their ids."""
+        found = await collections.found(self._connection, names)
+        self._collections.update(dict.fromkeys(names))
+        self._collections.update({(one.tenant, one.name): one for one in found})
+        known = [(self._collections[name], id) for name, id in ids]
+        await self.draft.load([(one.key, id) for one, id in known if one is not None])
+
+    async def _collection(self, tenant: str, name: str) -> Collection | None:
+        """One collection, as the transaction has it."""
+        self.touched.add((tenant, name))
+        if (tenant, name) not in self._collections:
+            await self.prepare({(tenant, name)}, ())
+        return self._collections[tenant, name]
+
+    async def put(self, write: Put) -> list[Stored]:
+        """Store records, all or none."""
+        collection = await self._collection(write.tenant, write.collection)
+        if collection is not None and any(record.vectors for record in write.records):
+            collection.embedding.check_given(write.embedding)
+        gone: list[Record] = []
+        if collection is not None:
+            await self.draft.load([(collection.key, record.id) for record in write.records])
+            if write.replacing is not None:
+                gone = await self._selected(collection, write.replacing)
+            await self._check_users(collection, write, {record.id for record in gone})
+        else:
+            now = write.records[0].created_at
+            collection = await self._make(write.tenant, write.collection, write.embedding, now)
+        now = times.now()
+        for record in gone:
+            self._delete_entry(collection, await self.draft.entry(collection, record.id), now)
+        return [await self._put_record(collection, record, write) for record in write.records]
+
+    async def _check_users(self, collection: Collection, write: Put, gone: set[str]) -> None:
+        if write.user_id is None:
+            return
+        for record in write.records:
+            before = (await self.draft.entry(collection, record.id)).record
+            now = record.updated_at if write.at is None else write.at
+            if before is None or before.is_expired(now) or record.id in gone:
+                continue
+            if before.user_id != write.user_id:
+                raise rules.id_in_use()
+
+    async def _put_record(self, collection: Collection, record: Record, write: Put) -> Stored:
+        now = record.updated_at if write.at is None else write.at
+        entry = await self.draft.entry(collection, record.id)
+        before = entry.record
+        if before is not None and before.is_expired(now):
+            self._expire_entry(collection, entry, now)
+            before = None
+        if before is None:
+            record.version, record.seq = entry.last_version + 1, self._clock.next_rid()
+            self.history.added(collection, record, now)
+            self.draft.insert(collection, entry, record)
+            return Stored(record, created=True)
+        stored = replace(record, seq=before.seq, created_at=before.created_at)
+        self._change(collection, entry, stored, now)
+        return Stored(stored, created=False)
+
+    def _change(
+        self,
+        collection: Collection,
+        entry: Entry,
+        after: Record,
+        at: int,
+        idempotency_key: str | None = None,
+    ) -> None:
+        self.history.changed(collection, entry, after, at, idempotency_key)
+        self.draft.replace(collection, entry, after)
+
+    def _expire_entry(self, collection: Collection, entry: Entry, at: int) -> None:
+        assert entry.record is not None
+        self.history.expired(collection, entry.record, at)
+        self.draft.delete(collection, entry, entry.record.version + 1, keep_vectors=False)
+
+    def _delete_entry(self, collection: Collection, entry: Entry, at: int) -> None:
+        assert entry.record is not None
+        self.history.deleted(collection, entry.record, at)
+        self.draft.delete(collection, entry, entry.record.version + 1, keep_vectors=True)
+
+    async def update(self, write: Update) -> Record | Literal["stale"] | None:
+        """Change fields of one record, if it is what the change was prepared for."""
+        collection = await self._collection(write.tenant, write.collection)
+        if collection is None:
+            return None
+        if write.embedding is not None:
+            collection.embedding.check_given(write.embedding)
+        entry = await self.draft.entry(collection, write.id)
+        before = entry.record
+        if before is None or before.is_expired(write.updated_at):
+            return None
+        if write.user_id is not None and before.user_id != write.user_id:
+            return None
+        if write.if_version is not None and write.if_version != before.version:
+            if await self.history.was_made(collection, write):
+                return before
+            raise rules.version_conflict(write.if_version, before.version)
+        after = rules.updated(before, write)
+        if after is None:
+            return STALE
+        key = None if write.if_version is None else write.idempotency_key
+        self._change(collection, entry, after, write.updated_at, key)
+        return after
+
+    async def delete(self, write: Delete) -> Deleted:
+        """Delete the selected records."""
+        collection = await self._collection(write.tenant, write.collection)
+        if collection is None:
+            return Deleted(0, [] if write.returning else None)
+        now = times.now()
+        if write.selection.ids is not None and write.selection.filter is None:
+            return await self._delete_by_ids(collection, write, write.selection.ids, now)
+        await self.draft.flush()
+        selected = condition(collection, write.selection, now, self._dialect)
+        if write.if_version is not None:
+            await self._check_version(write.if_version, selected)
+        if write.selection == Selection():
+            await self._expire_rows(collection, now)
+        gone = None
+        if write.returning:
+            gone = await self._selected(collection, write.selection)
+            rids = [record.seq for record in gone]
+        else:
+            found = await self._fetch_rids(selected)
+            rids = [rid for (rid,) in found]
+        await self.history.rows_deleted(collection, rids, now)
+        await self._delete_rows(collection, rids)
+        return Deleted(len(rids), gone)
+
+    async def _delete_by_ids(
+        self, collection: Collection, write: Delete, ids: Sequence[str], now: int
+    ) -> Deleted:
+        await self.draft.load([(collection.key, id) for id in ids])
+        meant: dict[str, Entry] = {}
+        for id in ids:
+            entry = await self.draft.entry(collection, id)
+            if entry.record is not None and _is_meant(entry.record, write.selection, now):
+                meant[id] = entry
+        records = [entry.record for entry in meant.values() if entry.record is not None]
+        for record in records:
+            if write.if_version is not None and record.version != write.if_version:
+                raise rules.version_conflict(write.if_version, record.version)
+        records.sort(key=lambda record: record.seq)
+        for record in records:
+            self._delete_entry(collection, meant[record.id], now)
+        return Deleted(len(records), records if write.returning else None)
+
+    async def _check_version(self, version: int, selected: Sql) -> None:
+        text = numbered(selected, first=2)
+        other = await self._connection.fetchval(
+            f"SELECT m.version FROM memory m WHERE {text} AND m.version <> $1 LIMIT 1",
+            version,
+            *selected.parameters,
+        )
+        if other is not None:
+            raise rules.version_conflict(version, other)
+
+    async def _fetch_rids(self, selected: Sql) -> Sequence[Sequence[int]]:
+        return await self._connection.fetch(
+            f"SELECT m.rid FROM memory m WHERE {numbered(selected)} ORDER BY m.rid",
+            *selected.parameters,
+        )
+
+    async def _expire_rows(self, collection: Collection, now: int) -> None:
+        found = await self._connection.fetch(
+            "SELECT rid FROM memory WHERE cid = $1 AND expires_at <= $2 ORDER BY rid",
+            collection.key,
+            now,
+        )
+        if found:
+            rids = [rid for (rid,) in found]
+            await self.history.rows_expired(collection, rids, now)
+            await self._delete_rows(collection, rids, keep_vectors=False)
+
+    async def _selected(self, collection: Collection, selection: Selection) -> list[Record]:
+        """The living records that are meant, by seq."""
+        await self.draft.flush()
+        selected = condition(collection, selection, times.now(), self._dialect)
+        found = await self._connection.fetch(
+            f"SELECT {COLUMNS} FROM memory m WHERE {numbered(selected)} ORDER BY m.rid",
+            *selected.parameters,
+        )
+        return [to_record(row) for row in found]
+
+    async def _delete_rows(
+        self, collection: Collection, rids: Sequence[int], *, keep_vectors: bool = True
+    ) -> None:
+        """Delete rows that are there, without a word in the history."""
+        tables = ["tag"] if keep_vectors else ["tag", "vector"]
+        for table in tables:
+            await self._connection.execute(
+                f"DELETE FROM {table} WHERE cid = $1 AND rid = ANY($2::bigint[])",
+                collection.key,
+                rids,
+            )
+        gone = await self._connection.fetch(
+            "DELETE FROM memory WHERE cid = $1 AND rid = ANY($2::bigint[]) "
+            "RETURNING rid, user_id, session_id",
+            collection.key,
+            rids,
+        )
+        for rid, user_id, session_id in gone:
+            self.keywords.removed(collection.key, rid)
+            if session_id is not None:
+                self.keywords.around(collection.key, rid, user_id, session_id)
+        self.draft.forget()
+
+    async def archive(self, write: Archive) -> list[Record]:
+        """Set the selected records aside, or take them back."""
+        collection = await self._collection(write.tenant, write.collection)
+        if collection is None:
+            return []
+        other = Condition(RecordField("archived", "boolean"), "$eq", not write.archived)
+        asked = write.selection.filter
+        narrowed = other if asked is None else And((other, asked))
+        found = await self._selected(collection, replace(write.selection, filter=narrowed))
+        now = times.now()
+        await self.draft.load([(collection.key, record.id) for record in found])
+        changed = []
+        for record in found:
+            after = replace(record, archived=write.archived, updated_at=now)
+            self._change(collection, await self.draft.entry(collection, record.id), after, now)
+            changed.append(after)
+        return changed
+
+    async def refresh(self, write: Refresh) -> int:
+        """Start times to live anew."""
+        collection = await self._collection(write.tenant, write.collection)
+        if collection is None:
+            return 0
+        await self.draft.flush()
+        selected = condition(collection, Selection(ids=write.ids), write.at, self._dialect)
+        status = await self._connection.execute(
+            f"UPDATE memory AS m SET expires_at = $1 + ttl WHERE {numbered(selected, first=2)} "
+            "AND ttl IS NOT NULL",
+            write.at,
+            *selected.parameters,
+        )
+        self.draft.forget()
+        return int(status.split()[-1])
+
+    async def restore(self, write: Restore) -> Record:
+        """Take a record back to a version of its history."""
+        collection = await self._collection(write.tenant, write.collection)
+        if collection is None:
+            raise rules.no_version(write)
+        await self.draft.flush()
+        entry = await self.draft.entry(collection, write.id)
+        current = entry.record
+        state = await restoring.state(self._connection, collection, current, write)
+        if current is not None and current.is_expired(write.at):
+            self._expire_entry(collection, entry, write.at)
+            await self.draft.flush()
+            current = None
+        if current is None:
+            state.version, state.updated_at = entry.last_version + 1, write.at
+            stayed = await restoring.vectors(self._connection, collection.key, state.seq)
+            await self.history.restored(collection, state, stayed)
+            self.history.added(collection, state, write.at)
+            self.draft.insert(collection, entry, state, is_back=True)
+            return state
+        if write.user_id is not None and current.user_id != write.user_id:
+            raise rules.id_in_use()
+        state = replace(state, seq=current.seq, created_at=current.created_at)
+        if replace(state, updated_at=current.updated_at).is_like(current) and (
+            state.vectors == entry.vectors
+        ):
+            return current
+        state.updated_at = write.at
+        if state.vectors == entry.vectors:
+            state.vectors = None
+        self._change(collection, entry, state, write.at)
+        return state
+
+    async def erase(self, write: Erase) -> Erased:
+        """Delete all that there is of a user, history included."""
+        await self.draft.flush()
+        records = kept = 0
+        for collection in await collections.listed(self._connection, write.tenant):
+            found = await self._connection.fetch(
+                "SELECT rid, coalesce(expires_at > $3, true) FROM memory "
+                "WHERE cid = $1 AND user_id = $2",
+                collection.key,
+                write.user_id,
+                write.at,
+            )
+            if found:
+                rids = [rid for rid, _ in found]
+                await self._delete_rows(collection, rids, keep_vectors=False)
+                self.touched.add((collection.tenant, collection.name))
+            alive = sum(is_alive for _, is_alive in found)
+            records += alive
+            kept += alive > 0
+        events = await self.history.erased(write.tenant, write.user_id, write.at)
+        return Erased(records, events, kept)
+
+    async def sweep(self, write: Sweep) -> int:
+        """Delete what has expired."""
+        await self.draft.flush()
+        found = await self._connection.fetch(
+            f"SELECT {collections.COLUMNS}, gone.rids FROM collection c CROSS JOIN LATERAL ("
+            "SELECT array_agg(rid) AS rids FROM (SELECT rid FROM memory m WHERE m.cid = c.cid "
+            "AND m.expires_at <= $1 LIMIT $2) AS some) AS gone WHERE gone.rids IS NOT NULL",
+            write.now,
+            write.limit,
+        )
+        swept = 0
+        for *columns, rids in found:
+            collection = collections.to_collection(columns)
+            await self.history.rows_expired(collection, rids, write.now)
+            await self._delete_rows(collection, rids, keep_vectors=False)
+            swept += len(rids)
+        return swept
+
+    async def put_collection(self, write: PutCollection) -> Collection:
+        """Make a collection, or find it as asked for and change what may change."""
+        found = await self._collection(write.tenant, write.name)
+        if found is None:
+            found = await self._make(write.tenant, write.name, write.embedding, write.created_at)
+        if found.embedding != write.embedding:
+            raise rules.other_settings(found, write.embedding)
+        changed = replace(found, **write.changes)
+        if changed != found:
+            await self._connection.execute(
+                "UPDATE collection SET default_ttl = $1 WHERE cid = $2",
+                changed.default_ttl,
+                changed.key,
+            )
+            self._collections[write.tenant, write.name] = changed
+        return changed
+
+    async def _make(self, tenant: str, name: str, embedding: Embedding, now: int) -> Collection:
+        check_dimension(embedding.dimension)
+        collection = Collection(self._clock.next_cid(), tenant, name, embedding, now)
+        await self._connection.execute(
+            "INSERT INTO collection (cid, tenant, name, embedder, model, dimension, metric, "
+            "created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            collection.key,
+            tenant,
+            name,
+            embedding.embedder,
+            embedding.model,
+            embedding.dimension,
+            embedding.metric,
+            now,
+            self._clock.commits,
+        )
+        self._collections[tenant, name] = collection
+        return collection
+
+    async def drop_collection(self, write: DropCollection) -> int:
+        """Delete a collection with its memories."""
+        collection = await self._collection(write.tenant, write.name)
+        if collection is None:
+            return 0
+        deleted = await self.delete(Delete(write.tenant, write.name, Selection()))
+        await self.history.dropped(collection)
+        await self.keywords.forget(collection.key)
+        await self._connection.execute("DELETE FROM collection WHERE cid = $1", collection.key)
+        self._collections[write.tenant, write.name] = None
+        return deleted.count
+
+
+def _is_meant(record: Record, selection: Selection, now: int) -> bool:
+    """Whether a record is living and in the scope of a selection."""
+    scope = selection.scope
+    if record.is_expired(now) or any(
+        getattr(record, name) != value for name, value in scope.items()
+    ):
+        return False
+    if scope.namespace is None:
+        return True
+    return record.namespace is not None and (
+        record.namespace[: len(scope.namespace)] == scope.namespace
+    )

@@ -1,0 +1,160 @@
+"""Writes: a batch of operations in one transaction, each all or nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from agentmem_client.errors import APIError
+
+from .. import (
+    Archive,
+    Delete,
+    DropCollection,
+    Erase,
+    Forget,
+    Outcome,
+    Purge,
+    Put,
+    PutCollection,
+    PutKey,
+    Refresh,
+    Restore,
+    RevokeKey,
+    Sweep,
+    Update,
+    Write,
+)
+from ..sql import Dialect
+from . import keys
+from .clock import Clock
+from .connections import Connection
+from .operation import Name, Operation
+
+_FINISH = """
+WITH written AS (
+    UPDATE collection SET version = $1
+    FROM unnest($2::text[], $3::text[]) AS n(tenant, name)
+    WHERE collection.tenant = n.tenant AND collection.name = n.name
+)
+SELECT pg_notify($4, payload) FROM unnest($5::text[]) AS payload
+"""
+
+
+@dataclass
+class Written:
+    """What a transaction did."""
+
+    outcomes: list[Outcome | APIError] = field(default_factory=list)
+    has_events: bool = False
+
+
+class Writer:
+    """Applies writes to the tables; all servers' transactions come one after the other.
+
+    Args:
+        dialect: of this database.
+        channel: where other servers hear of it.
+        process: names this server there.
+    """
+
+    def __init__(self, dialect: Dialect, channel: str, process: str) -> None:
+        self._dialect = dialect
+        self._channel = channel
+        self._process = process
+
+    async def write(self, connection: Connection, writes: Sequence[Write]) -> Written:
+        """Apply writes in order, in one durable transaction.
+
+        A write is refused before it has changed anything, so that there are no savepoints.
+
+        Returns:
+            What each answers, or the error that refused it; that one left no trace.
+        """
+        written = Written()
+        async with connection.transaction():
+            clock = await Clock.lock(connection)
+            last_event = clock.eid
+            operation = Operation(connection, self._dialect, clock)
+            await operation.prepare(*_wanted(writes))
+            for write in writes:
+                try:
+                    written.outcomes.append(await self._run(connection, operation, write))
+                except APIError as refused:
+                    written.outcomes.append(refused)
+            await operation.draft.flush()
+            await operation.keywords.write()
+            written.has_events = clock.eid != last_event
+            await self._finish(connection, operation, clock, written, writes)
+        return written
+
+    async def _finish(
+        self,
+        connection: Connection,
+        operation: Operation,
+        clock: Clock,
+        written: Written,
+        writes: Sequence[Write],
+    ) -> None:
+        await clock.save(connection)
+        news = [f"{self._process} events"] if written.has_events else []
+        if any(isinstance(write, Erase) for write in writes):
+            news.append(f"{self._process} erased")
+        tenants = [tenant for tenant, _ in operation.touched]
+        names = [name for _, name in operation.touched]
+        await connection.execute(_FINISH, clock.commits, tenants, names, self._channel, news)
+
+    async def _run(self, connection: Connection, operation: Operation, write: Write) -> Outcome:
+        match write:
+            case Put():
+                return await operation.put(write)
+            case Update():
+                return await operation.update(write)
+            case Delete():
+                return await operation.delete(write)
+            case Archive():
+                return await operation.archive(write)
+            case Refresh():
+                return await operation.refresh(write)
+            case Sweep():
+                return await operation.sweep(write)
+            case Restore():
+                return await operation.restore(write)
+            case Erase():
+                return await operation.erase(write)
+            case Purge():
+                return 0  # the words of what was erased went with it
+            case Forget():
+                await operation.draft.flush()
+                return await operation.history.forget(write.before, write.now, write.limit)
+            case PutCollection():
+                return await operation.put_collection(write)
+            case DropCollection():
+                return await operation.drop_collection(write)
+            case PutKey():
+                return await keys.put(connection, write.key)
+            case RevokeKey():
+                return await keys.revoke(connection, write.id, write.tenant, write.at)
+
+
+def _wanted(writes: Sequence[Write]) -> tuple[set[Name], list[tuple[Name, str]]]:
+    """The collections that writes are about, and the ids in them that they name."""
+    names: set[Name] = set()
+    ids: list[tuple[Name, str]] = []
+    for write in writes:
+        match write:
+            case Put():
+                named = [record.id for record in write.records]
+            case Update() | Restore():
+                named = [write.id]
+            case Delete():
+                named = [] if write.selection.filter else list(write.selection.ids or ())
+            case PutCollection() | DropCollection():
+                names.add((write.tenant, write.name))
+                continue
+            case Archive() | Refresh():
+                named = []
+            case _:
+                continue
+        name = (write.tenant, write.collection)
+        names.add(name)
+        ids += [(name, id) for id in named]
+    return names, ids
