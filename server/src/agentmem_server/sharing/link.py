@@ -72,6 +72,9 @@ class Link:
         """Find out whether Redis can be used."""
         try:
             async with asyncio.timeout(TIMEOUT):
+                if not self.is_up:
+                    # What was connected when Redis went away: some don't know yet that they aren't.
+                    await self._pool.disconnect(inuse_connections=False)
                 await self._rehearsal()
         except _FAILURES as error:
             self.tallies["probe"].failures += 1
