@@ -54,7 +54,11 @@ LEFT JOIN LATERAL (
 ORDER BY w.cid, w.rid
 """
 _PUT = """
-WITH stored AS (
+WITH counted AS (
+    UPDATE collection c SET documents = c.documents + n.documents, words = c.words + n.words
+    FROM unnest($8::bigint[], $9::bigint[], $10::bigint[]) AS n(cid, documents, words)
+    WHERE c.cid = n.cid
+), stored AS (
     INSERT INTO keyword (cid, rid, counts, length)
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::jsonb[], $4::integer[])
     ON CONFLICT (cid, rid) DO UPDATE SET counts = excluded.counts, length = excluded.length
@@ -181,11 +185,12 @@ class _Changes:
         more = sorted((*key, count) for key, count in self.documents.items() if count > 0)
         fewer = sorted((*key, -count) for key, count in self.documents.items() if count < 0)
         totals = [(cid, *sums) for cid, sums in sorted(self.totals.items()) if any(sums)]
-        if self.rows:
-            await connection.execute(_PUT, *_columns(self.rows, 4), *_columns(more, 3))
+        if self.rows:  # what an add has
+            rows = (*_columns(self.rows, 4), *_columns(more, 3), *_columns(totals, 3))
+            await connection.execute(_PUT, *rows)
         if self.gone or fewer:
             await connection.execute(_REMOVE, *_columns(self.gone, 2), *_columns(fewer, 3))
-        if totals:
+        if totals and not self.rows:
             await connection.execute(_COUNT, *_columns(totals, 3))
 
 
