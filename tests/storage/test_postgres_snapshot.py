@@ -1,12 +1,11 @@
 """One state of a schema, read beside its servers by code that blocks."""
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from agentmem_client.errors import NotFound, Unavailable
-from agentmem_server.storage import Record, open_snapshot
+from agentmem_client.errors import InvalidRequest, NotFound, Unavailable
+from agentmem_server.storage import Record, open_snapshot, shown_url
 from agentmem_server.storage.postgres import schema
 from agentmem_server.storage.postgres.connections import Address, connect
 
@@ -108,13 +107,37 @@ async def test_another_version_is_refused(notes: "Notes", version: int, told: st
     await run(notes.url, f"UPDATE schema_version SET version = {schema.VERSION}")
 
 
-def test_a_database_that_is_not_there_is_told_without_the_password(
-    unused_tcp_port_factory: Callable[[], int],
-) -> None:
-    url = f"postgresql://me:secret@127.0.0.1:{unused_tcp_port_factory()}/x"
-    with pytest.raises(Unavailable) as refused, open_snapshot(url):
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:secret@127.0.0.1:1/x",
+        "postgresql://me:secret/more@127.0.0.1/x",
+        "postgresql://me:secret?more=1@127.0.0.1/x",
+        "postgresql://me:secret#more@127.0.0.1/x",
+        "postgresql://me:[secret@127.0.0.1/x",
+        "postgresql://me:secret@127.0.0.1:port/x",
+        "postgresql://127.0.0.1:1/x?user=me&password=secret",
+        "postgresql://me:more@127.0.0.1:1/x?sslmode=secret",
+        "postgresql://me:more@127.0.0.1:1/x?secret",
+    ],
+)
+def test_no_message_has_a_password(url: str) -> None:
+    with pytest.raises((Unavailable, InvalidRequest)) as refused, open_snapshot(url):
         pass
     assert "secret" not in str(refused.value)
+    assert "secret" not in shown_url(url)
+
+
+def test_a_url_is_shown_with_what_names_the_store() -> None:
+    for url, told in (
+        ("sqlite:///some/file@home.db", "sqlite:///some/file@home.db"),
+        ("postgresql://host/base", "postgresql://host/base"),
+        (
+            "postgres://me:x@host:5/base?schema=a%26b&sslkey=y",
+            "postgresql://host:5/base?schema=a%26b",
+        ),
+    ):
+        assert shown_url(url) == told
 
 
 async def test_the_readers_own_failures_are_its_own(notes: "Notes") -> None:

@@ -41,6 +41,7 @@ from .connections import (
     Connections,
     acquired,
     connect,
+    disconnect,
     failing_as_unavailable,
     is_down,
     open_pool,
@@ -122,17 +123,22 @@ class PostgresStore:
                 clock = await connection.fetchrow("SELECT identity, eid FROM clock")
                 assert clock is not None
         finally:
-            await connection.close()
+            await disconnect(connection)
+        connections = await open_pool(address, extension_schema, pool)
         store = cls(
             address,
-            await open_pool(address, extension_schema, pool),
+            connections,
             dialect,
             identity=clock["identity"].hex,
             last_event=clock["eid"],
             seconds=pool.timeout,
             watch=watch,
         )
-        await store._listener.start()
+        try:
+            await store._listener.start()
+        except BaseException:
+            connections.terminate()
+            raise
         store._tending.start()
         return store
 
