@@ -41,6 +41,7 @@ from .connections import (
     Connections,
     acquired,
     connect,
+    disconnect,
     failing_as_unavailable,
     is_down,
     open_pool,
@@ -59,6 +60,9 @@ _NAMES: Mapping[Callable[..., object], str] = {
     keys.any_there: "has_keys",
 }
 """What these are called in metrics and traces; all others are by their own names."""
+
+_AGAIN = 1.0
+"""Seconds after which erasures that could not be read are asked for again."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,6 +100,7 @@ class PostgresStore:
         self._erase_listeners: list[Callable[[str, str], None]] = []
         self._erased_by = last_event
         self._telling: asyncio.Task[None] | None = None
+        self._has_untold = False
         self._listener = Listener(address, process, self._announce, self._hear_of_erasure)
         self._tending = Tending(address)
 
@@ -118,17 +123,22 @@ class PostgresStore:
                 clock = await connection.fetchrow("SELECT identity, eid FROM clock")
                 assert clock is not None
         finally:
-            await connection.close()
+            await disconnect(connection)
+        connections = await open_pool(address, extension_schema, pool)
         store = cls(
             address,
-            await open_pool(address, extension_schema, pool),
+            connections,
             dialect,
             identity=clock["identity"].hex,
             last_event=clock["eid"],
             seconds=pool.timeout,
             watch=watch,
         )
-        await store._listener.start()
+        try:
+            await store._listener.start()
+        except BaseException:
+            connections.terminate()
+            raise
         store._tending.start()
         return store
 
@@ -249,6 +259,7 @@ class PostgresStore:
         await self._tending.close()
         await self._listener.close()
         if self._telling is not None:
+            self._telling.cancel()
             await asyncio.wait([self._telling])
         while self._under_way:
             self._ended.clear()
@@ -273,18 +284,23 @@ class PostgresStore:
             listener()
 
     def _hear_of_erasure(self) -> None:
+        self._has_untold = True
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell_of_erasures())
 
     async def _tell_of_erasures(self) -> None:
-        try:
-            erased = await self._read(events.erased, self._erased_by)
-        except Unavailable:
-            return  # the listener has lost its connection too, and asks again when it has one
-        for eid, tenant, user_id in erased:
-            self._erased_by = eid
-            for listener in self._erase_listeners:
-                listener(tenant, user_id)
+        while self._has_untold:
+            self._has_untold = False  # what is heard of from here on may not be among the next
+            try:
+                erased = await self._read(events.erased, self._erased_by)
+            except Unavailable:
+                self._has_untold = True
+                await asyncio.sleep(_AGAIN)
+                continue
+            for eid, tenant, user_id in erased:
+                self._erased_by = eid
+                for listener in self._erase_listeners:
+                    listener(tenant, user_id)
 
     async def _read(
         self,

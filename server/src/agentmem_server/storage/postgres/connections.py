@@ -125,8 +125,13 @@ async def connect(address: Address) -> Connection:
             return await asyncpg.connect(
                 address.dsn, timeout=_CONNECT_SECONDS, server_settings=_SETTINGS
             )
-        except (ValueError, asyncpg.ClientConfigurationError) as error:
+        except asyncpg.ClientConfigurationError as error:
             raise InvalidRequest(f"the database URL can't be used: {error}") from None
+        except ValueError:  # which quotes what may be a password
+            raise InvalidRequest(
+                "the database URL can't be used: percent-encode what is special in user and "
+                "password, and give the port as a number"
+            ) from None
 
 
 async def disconnect(connection: Connection) -> None:
