@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     """How many are open at most."""
     pool_timeout: Seconds = 5.0
     """How long a request waits for one of them; past it callers get 503."""
+    database_timeout: Seconds = 25.0
+    """How long PostgreSQL may take for one read or write; past it callers get 503."""
 
     admin_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = None
     """The operator's key, which makes keys for all tenants; at least 32 characters."""

@@ -40,6 +40,7 @@ from .connections import (
     Connection,
     Connections,
     acquired,
+    close,
     connect,
     failing_as_unavailable,
     is_down,
@@ -79,7 +80,7 @@ class PostgresStore:
         *,
         identity: str,
         last_event: int,
-        seconds: float,
+        bounds: Pool,
         watch: Watch,
     ) -> None:
         """Use `open`."""
@@ -87,7 +88,7 @@ class PostgresStore:
         self.identity = identity
         self._connections = connections
         self._dialect = dialect
-        self._seconds = seconds
+        self._bounds = bounds
         self._watch = watch
         self._writer = Writer(dialect, channel(address.schema), process)
         self._under_way = 0
@@ -125,7 +126,7 @@ class PostgresStore:
             dialect,
             identity=clock["identity"].hex,
             last_event=clock["eid"],
-            seconds=pool.timeout,
+            bounds=pool,
             watch=watch,
         )
         await store._listener.start()
@@ -253,7 +254,7 @@ class PostgresStore:
         while self._under_way:
             self._ended.clear()
             await self._ended.wait()
-        await self._connections.close()
+        await close(self._connections)
 
     async def _check_database(self) -> None:
         async def check(connection: Connection) -> None:
@@ -307,7 +308,7 @@ class PostgresStore:
         self._under_way += 1
         try:
             with failing_as_unavailable("written" if name == "write" else "read"):
-                async with acquired(self._connections, self._seconds) as connection:
+                async with acquired(self._connections, self._bounds) as connection:
                     started = time.perf_counter()
                     try:
                         return await function(connection, *args, **kwargs)
