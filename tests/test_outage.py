@@ -207,7 +207,7 @@ async def check_afterwards(
 
 @pytest.mark.parametrize(
     ("accident", "end"),
-    [("kill", "start"), ("stop", "start"), ("pause", "go_on")],
+    [("kill", "start"), ("stop", "start"), ("pause", "resume")],
     ids=["killed", "stopped", "hanging"],
 )
 async def test_the_database_goes_away_and_comes_back_under_load(
@@ -371,7 +371,7 @@ async def test_a_writer_elsewhere_that_holds_the_lock_delays_writes_alone(
     check_log(server)
 
 
-async def test_a_pool_that_is_used_up_refuses_in_time_and_others_go_on(
+async def test_a_pool_that_is_used_up_refuses_in_time_and_others_resume(
     make_server: "MakeServer", own_postgres: "Postgres"
 ) -> None:
     settings = {
@@ -428,7 +428,7 @@ async def test_a_server_ends_in_time_without_its_database(
                 check_refusal(answer)
             assert await asyncio.to_thread(server.process.wait, 25) == 0
         finally:
-            await asyncio.to_thread(own_postgres.go_on)
+            await asyncio.to_thread(own_postgres.resume)
     check_log(server)
 
 
@@ -440,6 +440,6 @@ async def test_it_does_not_start_without_its_database(
     try:
         assert await asyncio.to_thread(server.launch().wait, 30) != 0
     finally:
-        await asyncio.to_thread(own_postgres.go_on)
+        await asyncio.to_thread(own_postgres.resume)
     assert "database" in server.log_text()
     assert "Traceback" not in server.log_text()
