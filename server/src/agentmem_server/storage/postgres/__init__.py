@@ -48,6 +48,7 @@ from .connections import (
     set_up,
 )
 from .dialect import dialect_of
+from .erasures import Erasures
 from .listener import Listener, channel
 from .tending import Tending
 from .writer import Writer
@@ -94,10 +95,8 @@ class PostgresStore:
         self._under_way = 0
         self._ended = asyncio.Event()
         self._commit_listeners: list[Callable[[], None]] = []
-        self._erase_listeners: list[Callable[[str, str], None]] = []
-        self._erased_by = last_event
-        self._telling: asyncio.Task[None] | None = None
-        self._listener = Listener(address, process, self._announce, self._hear_of_erasure)
+        self._erasures = Erasures(lambda after: self._read(events.erased, after), last_event)
+        self._listener = Listener(address, process, self._announce, self._erasures.hear)
         self._tending = Tending(address)
 
     @classmethod
@@ -219,7 +218,7 @@ class PostgresStore:
 
     def on_erase(self, listener: Callable[[str, str], None]) -> None:
         """Call this, likewise, with tenant and user that another server of this store erased."""
-        self._erase_listeners.append(listener)
+        self._erasures.listen(listener)
 
     async def figures(self, tenant: str, user_id: str | None, since: int) -> Figures:
         """What there is of a tenant or of one of its users; days from that of ``since`` on."""
@@ -249,8 +248,7 @@ class PostgresStore:
         """Finish what was accepted, and let go of the connections."""
         await self._tending.close()
         await self._listener.close()
-        if self._telling is not None:
-            await asyncio.wait([self._telling])
+        await self._erasures.close()
         while self._under_way:
             self._ended.clear()
             await self._ended.wait()
@@ -272,20 +270,6 @@ class PostgresStore:
     def _announce(self) -> None:
         for listener in self._commit_listeners:
             listener()
-
-    def _hear_of_erasure(self) -> None:
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell_of_erasures())
-
-    async def _tell_of_erasures(self) -> None:
-        try:
-            erased = await self._read(events.erased, self._erased_by)
-        except Unavailable:
-            return  # the listener has lost its connection too, and asks again when it has one
-        for eid, tenant, user_id in erased:
-            self._erased_by = eid
-            for listener in self._erase_listeners:
-                listener(tenant, user_id)
 
     async def _read(
         self,

@@ -223,19 +223,26 @@ async def version(connection: Connection, schema: str) -> int | None:
     Raises:
         Unavailable: the tables in the schema are not ours.
     """
-    name = f"{quoted(schema)}.schema_version"
-    if await connection.fetchval("SELECT to_regclass($1)", name) is not None:
-        found: int = await connection.fetchval(f"SELECT version FROM {name}")
-        return found
-    if await connection.fetchval(
+    found = await _told_version(connection, schema)
+    if found is None and await connection.fetchval(
         "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
         "WHERE n.nspname = $1 AND c.relkind = 'r')",
         schema,
     ):
-        raise Unavailable(
-            f"the schema {schema!r} has tables of another program: name another with ?schema="
-        )
-    return None
+        found = await _told_version(connection, schema)  # made meanwhile, by another server?
+        if found is None:
+            raise Unavailable(
+                f"the schema {schema!r} has tables of another program: name another with ?schema="
+            )
+    return found
+
+
+async def _told_version(connection: Connection, schema: str) -> int | None:
+    name = f"{quoted(schema)}.schema_version"
+    if await connection.fetchval("SELECT to_regclass($1)", name) is None:
+        return None
+    found: int = await connection.fetchval(f"SELECT version FROM {name}")
+    return found
 
 
 async def check_extension(connection: Connection, *, make: bool) -> str:
