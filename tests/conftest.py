@@ -180,7 +180,7 @@ class Postgres:
         psutil.wait_procs([postmaster], timeout=STOP_SECONDS)
 
     def pause(self) -> None:
-        """Let it hang: connections are there, the operating system takes more, all without an answer."""
+        """Let it hang: connections can be made, and nothing is answered."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
