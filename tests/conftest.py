@@ -10,11 +10,17 @@ import sys
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import httpx
@@ -202,23 +208,38 @@ class Postgres:
         return f"postgresql://postgres@/postgres?host={self._folder}&schema={schema}"
 
 
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    # Not in a folder of pytest's: each pytest that root starts closes those of the others to
+    # PostgreSQL's own user.
+    with TemporaryDirectory(prefix="agentmem-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(Path(folder)).start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """One that all tests share: use schemas of your own, and leave it running."""
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    yield server
-    server.stop()
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """One that a module's tests may kill and start again; they leave it running."""
-    server = Postgres(tmp_path_factory.mktemp("own_postgres"))
-    server.start()
-    yield server
-    server.resume()  # a test that failed may have left it hanging
-    server.stop()
+def postgres_of_module() -> Iterator[Postgres]:
+    """What `own_postgres` is, before it is seen to."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres(postgres_of_module: Postgres) -> Postgres:
+    """One that a module's tests may kill, and which runs when a test begins."""
+    with suppress(psutil.NoSuchProcess):
+        postgres_of_module.resume()
+    return postgres_of_module.start()
 
 
 @pytest.fixture(scope="session")

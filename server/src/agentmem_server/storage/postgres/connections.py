@@ -21,6 +21,7 @@ else:
     Connections = asyncpg.Pool
 
 _CONNECT_SECONDS = 5.0
+_GOODBYE_SECONDS = 1.0
 _RETRY_AFTER = 1.0
 
 _SETTINGS = {
@@ -120,7 +121,7 @@ async def connect(address: Address) -> Connection:
 async def disconnect(connection: Connection) -> None:
     """Let go of a connection of our own, be it lost already."""
     with suppress(*_DOWN):  # by then it has been cut
-        await connection.close(timeout=_CONNECT_SECONDS)
+        await connection.close(timeout=_GOODBYE_SECONDS)
 
 
 async def set_up(connection: Connection, schema: str, extension_schema: str) -> None:
@@ -222,7 +223,7 @@ async def acquired(pool: Connections, bounds: Pool) -> AsyncIterator[Connection]
 async def close(pool: Connections) -> None:
     """Let go of a pool's connections, be the database gone or not."""
     with suppress(TimeoutError):  # then they have been cut
-        async with asyncio.timeout(_CONNECT_SECONDS):
+        async with asyncio.timeout(_GOODBYE_SECONDS):
             await pool.close()
 
 
