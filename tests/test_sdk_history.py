@@ -34,7 +34,7 @@ PATIENT: dict[str, Any] = {"max_retries": 1_000, "max_retry_seconds": 90.0}
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentmem_client._base.LONGEST_BACKOFF", 0.25)
+    monkeypatch.setattr("agentmem_client._retries.LONGEST_BACKOFF", 0.25)
 
 
 @pytest.fixture

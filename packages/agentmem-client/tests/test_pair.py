@@ -164,6 +164,15 @@ def test_what_is_left_out_comes_from_the_environment(monkeypatch: pytest.MonkeyP
     assert ClientPair(timeout=2)._settings.timeout == 2
 
 
+def test_it_takes_several_servers() -> None:
+    pair = ClientPair([URL, "http://other.test"])
+    assert pair.sync._settings.api_urls == (URL, "http://other.test")
+    assert repr(pair) == f"ClientPair(['{URL}', 'http://other.test'])"
+    with pytest.raises(AgentMemError, match="at least one"):
+        ClientPair([])
+    pair.close()
+
+
 async def test_ready_clients_are_used_and_left_open() -> None:
     sync, async_client = AgentMemClient(URL), AsyncAgentMemClient(URL)
     pair = ClientPair(client=sync, async_client=async_client)

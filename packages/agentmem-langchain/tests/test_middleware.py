@@ -167,3 +167,9 @@ def test_wrong_settings_are_found_at_once(ann: Ann) -> None:
 def test_the_key_is_in_no_repr() -> None:
     middleware = AgentMemMiddleware(api_url="http://localhost:1", api_key="hush-hush")
     assert "hush-hush" not in repr(middleware) + repr(vars(middleware))
+
+
+def test_there_may_be_several_servers() -> None:
+    servers = ["http://one.test", "http://two.test"]
+    middleware: Any = AgentMemMiddleware(user_id="ann", api_url=servers)
+    assert repr(middleware._clients) == f"ClientPair({servers})"

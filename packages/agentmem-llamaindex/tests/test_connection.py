@@ -50,6 +50,23 @@ def test_copies_talk_to_the_same_server(cls: type[Connected]) -> None:
         assert other.model_dump() == one.model_dump()
 
 
+@each_class
+@pytest.mark.parametrize("several", [list, tuple, ", ".join])
+def test_several_servers_are_kept_by_copies(cls: type[Connected], several: Any) -> None:
+    servers = ["http://one.test", "http://two.test"]
+    one = cls(api_url=several(servers), collection="c")
+    for each in (one, *copies(one)):
+        assert repr(each._clients.sync) == f"AgentMemClient({servers})"
+        assert each.model_dump() == one.model_dump()
+
+
+@each_class
+@pytest.mark.parametrize("api_url", [[], [1], ["http://one.test", "two"], {"http://one.test"}, 1])
+def test_a_wrong_address_is_an_error_of_ours(cls: type[Connected], api_url: Any) -> None:
+    with pytest.raises(AgentMemError, match="api_url"):
+        cls(api_url=api_url)
+
+
 def test_copies_keep_what_is_set() -> None:
     store = AgentMemChatStore(api_url="http://one.test", user_id="ann", searchable=True)
     for other in copies(store):

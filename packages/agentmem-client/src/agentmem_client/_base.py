@@ -1,14 +1,12 @@
 """What the async and the sync client have in common, none of it I/O.
 
 A call is built from its row in `endpoints`, sent by the client, and its answer parsed or raised
-here; here too is decided which failures are worth another try, and when.
+here. What is tried again, where and when, is decided in `_retries`.
 """
 
 import json
 import math
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
@@ -19,9 +17,6 @@ from urllib.parse import quote, urlencode
 import httpx
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
-from tenacity import RetryCallState, retry_if_exception, stop_before_delay
-from tenacity.retry import retry_base
-from tenacity.stop import stop_base
 
 from ._settings import Settings
 from ._unset import Unset
@@ -32,9 +27,7 @@ from .errors import (
     ConnectionFailed,
     InvalidRequest,
     InvalidResponse,
-    RateLimited,
     RequestTimedOut,
-    Unavailable,
     error_class,
 )
 from .filters import Filter
@@ -42,9 +35,6 @@ from .models import MAX_IDS, ErrorAnswer, Memory, Name, Request
 
 __version__ = version("agentmem-client")
 """The version of this package."""
-
-FIRST_BACKOFF = 0.5
-LONGEST_BACKOFF = 8.0
 
 RequestT = TypeVar("RequestT", bound=Request)
 
@@ -131,19 +121,20 @@ def build_request(
     endpoint: Endpoint[Any],
     segments: Mapping[str, str],
     query: Request | None,
-    body: Request | bytes | None,
-    *,
-    headers: Mapping[str, str] | None = None,
-    read_timeout: float | None = None,
+    content: bytes | None,
+    headers: Mapping[str, str],
+    read_timeout: float,
+    address: str,
 ) -> httpx.Request:
-    """The HTTP request of a call, with headers of its own before those that all have.
+    """The HTTP request of a call to one server, with its own headers before those that all have.
 
-    ``read_timeout`` is how long each piece of its answer may take, where not the usual time.
+    ``read_timeout`` is how long each piece of its answer may take.
 
     Raises:
         InvalidRequest: when a segment is no possible id or name, or the URL gets too long.
     """
-    url = settings.root + endpoint.url(**{key: _segment(key, segments[key]) for key in segments})
+    path = endpoint.url(**{key: _segment(key, segments[key]) for key in segments})
+    url = address + path
     if query is not None and (text := _query_string(query)):
         url = f"{url}?{text}"
     all_headers = {
@@ -154,12 +145,11 @@ def build_request(
     }
     if settings.api_key is not None:
         all_headers["X-API-Key"] = settings.api_key.get_secret_value()
-    content = to_json(body) if isinstance(body, Request) else body
     if content is not None:
         all_headers["Content-Type"] = "application/json"
-    all_headers.update(headers or {})
+    all_headers.update(headers)
     try:
-        timeout = httpx.Timeout(settings.timeout, read=read_timeout or settings.timeout)
+        timeout = httpx.Timeout(settings.timeout, read=read_timeout)
         return http.build_request(
             endpoint.method, url, content=content, headers=all_headers, timeout=timeout
         )
@@ -294,74 +284,6 @@ def transport_error(error: httpx.HTTPError, request: httpx.Request) -> AgentMemE
             return AgentMemError(f"the request to {host} can't be sent: {reason}")
         case _:
             return ConnectionFailed(f"no answer from {host}: {reason}")
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """Which failures are tried again, when, and for how long.
-
-    Tried again are failures that may pass and after which a repetition does no harm: no
-    connection, no answer in time, and the statuses 429, 502, 503 and 504. Every operation of
-    AgentMem can be repeated: an add has its id before it is first sent.
-
-    To be told when to come back (429 with Retry-After) is no failure: it counts against the time,
-    not against the tries. So many calls at once get through a rate limit one after the other.
-    """
-
-    max_retries: int
-    max_retry_seconds: float
-
-    @property
-    def retry(self) -> retry_base:
-        """Whether the failure is worth another try."""
-        return retry_if_exception(is_transient)
-
-    @property
-    def stop(self) -> stop_base:
-        """Whether the tries, or the time for them, are used up; the coming wait counts.
-
-        It keeps count, so that each call takes one of its own.
-        """
-        return _StopAfterFailures(self.max_retries) | stop_before_delay(self.max_retry_seconds)
-
-    def wait(self, state: RetryCallState) -> float:
-        """How long to wait now."""
-        return backoff(state.attempt_number, getattr(_failure(state), "retry_after", None))
-
-
-class _StopAfterFailures(stop_base):
-    """Stops after one failure more than there are retries."""
-
-    def __init__(self, max_retries: int) -> None:
-        self._max_retries = max_retries
-        self._failures = 0
-
-    def __call__(self, retry_state: RetryCallState) -> bool:
-        error = _failure(retry_state)
-        told_to_wait = isinstance(error, RateLimited) and error.retry_after is not None
-        if told_to_wait and self._max_retries > 0:
-            return False
-        self._failures += 1
-        return self._failures > self._max_retries
-
-
-def _failure(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether the same request may succeed a little later."""
-    return isinstance(error, ConnectionFailed | RequestTimedOut | RateLimited | Unavailable)
-
-
-def backoff(attempt: int, retry_after: float | None) -> float:
-    """Seconds to wait after the given attempt, the first being 1.
-
-    Exponential with full jitter, and on top of what the server asked for: clients that were
-    turned away together don't come back together.
-    """
-    longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** min(attempt - 1, 16))
-    return (retry_after or 0.0) + random.uniform(0, longest)
 
 
 def ids_of(memories: Iterable[Memory]) -> list[str]:

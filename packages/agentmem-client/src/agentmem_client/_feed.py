@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 from tenacity import RetryCallState, Retrying
 
-from ._base import RetryPolicy
+from ._retries import Tries
 from .endpoints import EVENTS
 from .errors import (
     AgentMemError,
@@ -40,8 +40,8 @@ class Feed:
     began.
     """
 
-    def __init__(self, policy: RetryPolicy) -> None:
-        self._policy = policy
+    def __init__(self, tries: Tries) -> None:
+        self._tries = tries
         self._position: str | None = None
         self._messages = 0
         self._failures: RetryCallState | None = None
@@ -79,8 +79,10 @@ class Feed:
                 raise _ending(message)
         event = _event(message) if message.event in _ACTIONS else None
         self._messages += 1
-        if event is not None or self._messages > 1:  # the first one comes whatever is wrong
+        alive = event is not None or self._messages > 1  # the first one comes whatever is wrong
+        if alive and self._failures is not None:
             self._failures = None
+            self._tries.succeeded()
         if not self._move(message.id):
             raise InvalidResponse(
                 "the feed does not tell where it is: a proxy in between, or another server?"
@@ -96,14 +98,12 @@ class Feed:
         """
         error = ConnectionFailed("the server ended the feed") if error is None else error
         if self._failures is None:
-            retrying = Retrying(stop=self._policy.stop, retry=self._policy.retry)
-            self._failures = RetryCallState(retrying, None, (), {})
-        else:
-            self._failures.prepare_for_next_attempt()
+            self._failures = RetryCallState(Retrying(), None, (), {})
         state = self._failures
         state.set_exception((type(error), error, error.__traceback__))
-        state.upcoming_sleep = self._policy.wait(state)
-        if not self._policy.retry(state) or state.retry_object.stop(state):
+        self._tries.failed(error)
+        state.upcoming_sleep = self._tries.wait(state)
+        if not self._tries.retry(state) or self._tries.stop(state):
             raise error
         return state.upcoming_sleep
 

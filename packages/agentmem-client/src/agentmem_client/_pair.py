@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import threading
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Self
 
 from pydantic import SecretStr
 
 from ._async.client import AsyncAgentMemClient
+from ._servers import Servers
 from ._settings import Settings, settings_from_env
 from ._sync.client import AgentMemClient
 from .errors import AgentMemError
@@ -24,7 +25,8 @@ class ClientPair:
     closed when the loop is shut down (`asyncio.run` does that).
 
     Args:
-        api_url: where the server is; from ``AGENTMEM_API_URL`` where left out, else the default.
+        api_url: where the server is, or several of one database are; from ``AGENTMEM_API_URL``
+            where left out, else the default.
         api_key: from ``AGENTMEM_API_KEY`` where left out.
         client: a ready one for sync calls; for async ones its settings are taken.
         async_client: a ready one for async calls in the event loop that it is first used in; for
@@ -39,7 +41,7 @@ class ClientPair:
 
     def __init__(
         self,
-        api_url: str | None = None,
+        api_url: str | Sequence[str] | None = None,
         api_key: str | SecretStr | None = None,
         *,
         client: AgentMemClient | None = None,
@@ -56,6 +58,7 @@ class ClientPair:
         self._settings: Settings = (
             settings_from_env(*settings) if ready is None else ready._settings
         )
+        self._servers = Servers(self._settings.api_urls) if ready is None else ready._servers
         self._given = client
         self._given_async = async_client
         self._sync: AgentMemClient | None = None
@@ -84,7 +87,7 @@ class ClientPair:
         with self._lock:
             if self._sync is None:
                 self._require_derivable(self._given_async, "client")
-                self._sync = AgentMemClient._from_settings(self._settings)
+                self._sync = AgentMemClient._from_settings(self._settings, servers=self._servers)
                 weakref.finalize(self, self._sync.close)
             return self._sync
 
@@ -107,9 +110,11 @@ class ClientPair:
             if entry is None or entry.client._http.is_closed:
                 if given is None:
                     self._require_derivable(self._given, "async_client")
-                settings = self._settings if given is None else given._settings
+                like = self if given is None else given
                 self._forget_closed_loops()
-                entry = _LoopClient(AsyncAgentMemClient._from_settings(settings))
+                entry = _LoopClient(
+                    AsyncAgentMemClient._from_settings(like._settings, servers=like._servers)
+                )
                 self._by_loop[loop] = entry
             return entry.client
 

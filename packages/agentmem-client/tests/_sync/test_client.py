@@ -83,6 +83,63 @@ def test_what_is_given_goes_before_the_environment(
     http_client.close()
 
 
+SEVERAL = ("http://a.test:8080", "http://b.test/path/")
+
+
+@pytest.mark.parametrize(
+    "api_url",
+    [
+        SEVERAL,
+        list(SEVERAL),
+        ",".join(SEVERAL),
+        " ,  ".join(SEVERAL),
+    ],
+)
+def test_several_servers(monkeypatch: pytest.MonkeyPatch, api_url: Any) -> None:
+    with AgentMemClient(api_url) as client:
+        assert client._settings.api_urls == SEVERAL
+        assert repr(client) == f"AgentMemClient({list(SEVERAL)})"
+    with AgentMemClient.from_env(api_url=api_url) as client:
+        assert client._settings.api_urls == SEVERAL
+    if isinstance(api_url, str):
+        monkeypatch.setenv("AGENTMEM_API_URL", f" {api_url}\n")
+        with AgentMemClient.from_env() as client:
+            assert client._settings.api_urls == SEVERAL
+
+
+def test_no_server_at_all_is_not_the_environment_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTMEM_API_URL", "http://from-env.test")
+    with pytest.raises(AgentMemError, match="at least one"):
+        AgentMemClient.from_env(api_url=[])
+    assert AgentMemClient.from_env(api_url="")._settings.api_url == "http://from-env.test"
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "my_server-1", "10.0.0.1", "[::1]", "[fe80::1%25eth0]", "münchen.test"]
+)
+def test_a_host_may_be_a_name_or_an_address(host: str) -> None:
+    assert AgentMemClient(f"http://{host}:8080")._settings.api_url == f"http://{host}:8080"
+
+
+def test_a_comma_in_an_address_is_its_own() -> None:
+    client = AgentMemClient("http://a.test/x,y")
+    assert client._settings.api_urls == ("http://a.test/x,y",)
+
+
+def test_a_list_may_change_afterwards() -> None:
+    given = list(SEVERAL)
+    client = AgentMemClient(given)
+    given.clear()
+    assert client._settings.api_urls == SEVERAL
+
+
+def test_a_long_mistake_is_not_quoted_in_full() -> None:
+    for api_url in ("x" * 999, f"http://host:{'x' * 999}"):
+        with pytest.raises(AgentMemError) as caught:
+            AgentMemClient(["http://a.test", api_url])
+        assert len(str(caught.value)) < 300
+
+
 def test_without_environment_from_env_has_the_defaults() -> None:
     with AgentMemClient.from_env() as found, AgentMemClient() as default:
         assert found._settings == default._settings
@@ -136,6 +193,27 @@ def test_an_impossible_key_is_refused_and_not_shown(key: str) -> None:
         {"api_url": "http://ann:hunter2@host"},
         {"api_url": "http://host/?a=1"},
         {"api_url": "http://host/#a"},
+        {"api_url": "http://ann:hunter2,x@host"},
+        {"api_url": "http://ann:hun/hunter2@host"},
+        {"api_url": "ann:hun/hunter2@host"},
+        {"api_url": None},
+        {"api_url": 8080},
+        {"api_url": b"http://host"},
+        {"api_url": {"http://host"}},
+        {"api_url": []},
+        {"api_url": ["http://a", ""]},
+        {"api_url": ["http://a", None]},
+        {"api_url": ["http://a", b"http://b"]},
+        {"api_url": ["http://a", "localhost:8080"]},
+        {"api_url": ["http://a", "http://ann:hunter2@host"]},
+        {"api_url": ["http://a:80", "HTTP://A/"]},
+        {"api_url": "http://a/,http://a"},
+        {"api_url": "http://a,"},
+        {"api_url": "http://a,b"},
+        {"api_url": "http://a:8080,b:8080"},
+        {"api_url": "http://a;http://b"},
+        {"api_url": "http://a http://b"},
+        {"api_url": ","},
         {"timeout": 0},
         {"timeout": -1},
         {"timeout": float("nan")},

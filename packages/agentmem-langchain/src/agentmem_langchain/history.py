@@ -42,7 +42,8 @@ class AgentMemChatMessageHistory(BaseChatMessageHistory):
         user_id: whose messages; written with each, and restricting what is read.
         agent_id: as ``user_id``.
         collection: where the messages are; its embedder must be the server.
-        api_url: where the server is; from ``AGENTMEM_API_URL`` where left out.
+        api_url: where the server is, or several that share a database are; from
+            ``AGENTMEM_API_URL`` where left out.
         api_key: from ``AGENTMEM_API_KEY`` where left out; shown in no repr.
         client: a ready client instead of the two.
         async_client: likewise, for the async methods.
@@ -59,7 +60,7 @@ class AgentMemChatMessageHistory(BaseChatMessageHistory):
         user_id: str | None = None,
         agent_id: str | None = None,
         collection: str = DEFAULT_COLLECTION,
-        api_url: str | None = None,
+        api_url: str | Sequence[str] | None = None,
         api_key: str | SecretStr | None = None,
         client: AgentMemClient | None = None,
         async_client: AsyncAgentMemClient | None = None,

@@ -110,7 +110,8 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
             on without, and a warning is logged; with a checkpointer, what could not be stored is
             with the thread's next run.
         collection: where the memories are; its embedder must be the server.
-        api_url: where the server is; from ``AGENTMEM_API_URL`` where left out.
+        api_url: where the server is, or several that share a database are; from
+            ``AGENTMEM_API_URL`` where left out.
         api_key: from ``AGENTMEM_API_KEY`` where left out; shown in no repr.
         client: a ready client instead of the two.
         async_client: likewise, for agents that run async.
@@ -144,7 +145,7 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
         keep: Keep = said,
         on_error: Literal["raise", "log"] = "raise",
         collection: str = DEFAULT_COLLECTION,
-        api_url: str | None = None,
+        api_url: str | Sequence[str] | None = None,
         api_key: str | SecretStr | None = None,
         client: AgentMemClient | None = None,
         async_client: AsyncAgentMemClient | None = None,

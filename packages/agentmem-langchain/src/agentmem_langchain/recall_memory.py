@@ -47,7 +47,8 @@ class AgentMemRecallMemory(BaseMemory):
         user_id: whose memories to search.
         agent_id: as ``user_id``.
         collection: where to search.
-        api_url: where the server is; from ``AGENTMEM_API_URL`` where left out.
+        api_url: where the server is, or several that share a database are; from
+            ``AGENTMEM_API_URL`` where left out.
         api_key: from ``AGENTMEM_API_KEY`` where left out.
         client: a ready client instead of the two.
         async_client: likewise, for the async methods.
@@ -105,7 +106,7 @@ class AgentMemRecallMemory(BaseMemory):
         user_id: str | None = None,
         agent_id: str | None = None,
         collection: str | None = None,
-        api_url: str | None = None,
+        api_url: str | Sequence[str] | None = None,
         api_key: str | SecretStr | None = None,
         client: AgentMemClient | None = None,
         async_client: AsyncAgentMemClient | None = None,

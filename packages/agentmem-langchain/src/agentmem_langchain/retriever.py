@@ -1,5 +1,6 @@
 """A retriever over memories."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from agentmem_client import DEFAULT_COLLECTION, AgentMemClient, AsyncAgentMemClient, ClientPair
@@ -57,8 +58,9 @@ class AgentMemRetriever(BaseRetriever):
     """Only this user's memories; left out, everybody's. Likewise the next two."""
     agent_id: str | None = None
     session_id: str | None = None
-    api_url: str | None = None
-    """Where the server is; from ``AGENTMEM_API_URL`` where left out."""
+    api_url: str | Sequence[str] | None = None
+    """Where the server is, or several that share a database are; from ``AGENTMEM_API_URL`` where
+    left out."""
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     """From ``AGENTMEM_API_KEY`` where left out; shown in no repr and no dump."""
     client: AgentMemClient | None = Field(default=None, exclude=True, repr=False)

@@ -85,7 +85,7 @@ def get_memory_tools(
     metadata: Mapping[str, Any] | None = None,
     k: int = 5,
     collection: str = DEFAULT_COLLECTION,
-    api_url: str | None = None,
+    api_url: str | Sequence[str] | None = None,
     api_key: str | SecretStr | None = None,
     client: AgentMemClient | None = None,
     async_client: AsyncAgentMemClient | None = None,
@@ -123,7 +123,8 @@ def get_memory_tools(
         metadata: stored with what is remembered; where there is a ``filter``, make it fit.
         k: how many memories a search answers, at most.
         collection: where the memories are; its embedder must be the server.
-        api_url: where the server is; from ``AGENTMEM_API_URL`` where left out.
+        api_url: where the server is, or several that share a database are; from
+            ``AGENTMEM_API_URL`` where left out.
         api_key: from ``AGENTMEM_API_KEY`` where left out; shown in no repr.
         client: a ready client instead of the two.
         async_client: likewise, for the async half.

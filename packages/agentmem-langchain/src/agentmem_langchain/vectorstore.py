@@ -66,7 +66,8 @@ class AgentMemVectorStore(VectorStore):
         agent_id: as ``user_id``.
         session_id: as ``user_id``.
         relevance_score_fn: from a dense score to 0..1, where the metric's own does not fit.
-        api_url: where the server is; from ``AGENTMEM_API_URL`` where left out.
+        api_url: where the server is, or several that share a database are; from
+            ``AGENTMEM_API_URL`` where left out.
         api_key: from ``AGENTMEM_API_KEY`` where left out; shown in no repr.
         client: a ready client instead of the two.
         async_client: likewise, for the async methods.
@@ -85,7 +86,7 @@ class AgentMemVectorStore(VectorStore):
         agent_id: str | None = None,
         session_id: str | None = None,
         relevance_score_fn: Callable[[float], float] | None = None,
-        api_url: str | None = None,
+        api_url: str | Sequence[str] | None = None,
         api_key: str | SecretStr | None = None,
         client: AgentMemClient | None = None,
         async_client: AsyncAgentMemClient | None = None,

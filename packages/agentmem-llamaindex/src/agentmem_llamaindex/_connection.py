@@ -1,5 +1,6 @@
 """What the classes of this package have in common: the way to a server."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from agentmem_client import AgentMemClient, AsyncAgentMemClient, ClientPair
@@ -10,14 +11,14 @@ from pydantic import SecretStr
 class Connected(BaseModel):
     """A model of LlamaIndex's that talks to a server.
 
-    The server's address is a field. The key and ready clients are none: neither a dump nor a
+    The servers' addresses are a field. The key and ready clients are none: neither a dump nor a
     pickle has them, so a model that is loaded again takes the environment's key. An unknown field
     is an error.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    api_url: str | None = None
+    api_url: str | list[str] | None = None
 
     _clients: ClientPair = PrivateAttr()
     _ready_made: bool = PrivateAttr()
@@ -25,15 +26,17 @@ class Connected(BaseModel):
     def __init__(
         self,
         *,
-        api_url: str | None = None,
+        api_url: str | Sequence[str] | None = None,
         api_key: str | SecretStr | None = None,
         client: AgentMemClient | None = None,
         async_client: AsyncAgentMemClient | None = None,
         **fields: Any,
     ) -> None:
         fields.pop("class_name", None)  # LlamaIndex writes it into what it dumps
+        # First, so that a wrong address is an error of ours, as everywhere.
+        clients = ClientPair(api_url, api_key, client=client, async_client=async_client)
         super().__init__(api_url=api_url, **fields)
-        self._clients = ClientPair(api_url, api_key, client=client, async_client=async_client)
+        self._clients = clients
         self._ready_made = client is not None or async_client is not None
 
     def close(self) -> None:

@@ -31,8 +31,8 @@ class AgentMemChatStore(Connected, AsyncDBChatStore):
     A message is active, or archived: kept, but out of the conversation.
 
     Args:
-        api_url: where the server is; from ``AGENTMEM_API_URL`` where left out, else
-            ``http://localhost:8080``.
+        api_url: where the server is, or several that share a database are; from
+            ``AGENTMEM_API_URL`` where left out, else ``http://localhost:8080``.
         api_key: from ``AGENTMEM_API_KEY`` where left out. It is no field: neither a dump nor a
             pickle has it.
         client: a ready client instead of the two, whose settings are taken.
@@ -60,7 +60,7 @@ class AgentMemChatStore(Connected, AsyncDBChatStore):
     def __init__(
         self,
         *,
-        api_url: str | None = None,
+        api_url: str | Sequence[str] | None = None,
         api_key: str | SecretStr | None = None,
         client: AgentMemClient | None = None,
         async_client: AsyncAgentMemClient | None = None,

@@ -1,5 +1,6 @@
 """A LlamaIndex memory block on an AgentMem server."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -72,7 +73,7 @@ class AgentMemMemoryBlock(Connected, BaseMemoryBlock[str]):
     def __init__(
         self,
         *,
-        api_url: str | None = None,
+        api_url: str | Sequence[str] | None = None,
         api_key: str | SecretStr | None = None,
         client: AgentMemClient | None = None,
         async_client: AsyncAgentMemClient | None = None,

@@ -43,8 +43,8 @@ class AgentMemVectorStore(Connected, BasePydanticVectorStore):
     the nodes that its filters admit. Every filter operator and every nesting works.
 
     Args:
-        api_url: where the server is; from ``AGENTMEM_API_URL`` where left out, else
-            ``http://localhost:8080``.
+        api_url: where the server is, or several that share a database are; from
+            ``AGENTMEM_API_URL`` where left out, else ``http://localhost:8080``.
         api_key: from ``AGENTMEM_API_KEY`` where left out. It is no field: neither `dict`, `json`
             nor a pickle has it, so a store that is loaded again takes the environment's.
         collection: where the nodes are kept; one for each embedding model.
@@ -64,7 +64,7 @@ class AgentMemVectorStore(Connected, BasePydanticVectorStore):
     def __init__(
         self,
         *,
-        api_url: str | None = None,
+        api_url: str | Sequence[str] | None = None,
         api_key: str | SecretStr | None = None,
         collection: str = DEFAULT_COLLECTION,
         client: AgentMemClient | None = None,

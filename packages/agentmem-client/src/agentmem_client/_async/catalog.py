@@ -147,5 +147,8 @@ class AsyncCatalog(AsyncConnection):
         return answer.deleted
 
     async def health(self) -> Health:
-        """How the server and what it needs are; an unhealthy server is an answer, not an error."""
+        """How the server and what it needs are; an unhealthy server is an answer, not an error.
+
+        Of several servers it is the one in use.
+        """
         return await self._call(endpoints.HEALTH)

@@ -8,7 +8,7 @@ from .writing import AsyncWriting
 
 
 class AsyncAgentMemClient(AsyncWriting, AsyncWindows, AsyncHistory, AsyncCatalog, AsyncAdmin):
-    """Talks to an AgentMem server.
+    """Talks to an AgentMem server, or to several of one database.
 
     ::
 
@@ -26,13 +26,17 @@ class AsyncAgentMemClient(AsyncWriting, AsyncWindows, AsyncHistory, AsyncCatalog
     Retry-After. A 429 that says when to come back is not counted as a try. A wait that would end
     later than ``max_retry_seconds`` after the first try is not begun: the error is raised at once.
 
+    Of several servers the client stays with one until that fails. Then it asks the next one at
+    once, save after a 429, and waits only when all have failed, which counts as one try. A last
+    error names them all.
+
     Args:
-        api_url: where the server is.
+        api_url: where the server is, or where several are: a list, or with commas between.
         api_key: sent as ``X-API-Key``; shown in no repr and no error.
         timeout: seconds to connect, to send, and between two pieces of the answer, each; of an
             ``http_client`` of yours too.
-        max_retries: how many more times to try, after the first.
-        max_retry_seconds: for how long to go on trying.
+        max_retries: how many more times to try, after the first; 0: each server once.
+        max_retry_seconds: for how long to go on trying; 0: one request, to one server.
         http_client: to send with, for proxies, certificates or tests; it stays yours to close.
 
     Raises:

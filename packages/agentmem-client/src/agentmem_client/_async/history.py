@@ -86,9 +86,9 @@ class AsyncHistory(AsyncConnection):
 
         None is missed and none comes twice: where the connection is lost, or nothing was heard of
         the server for 60 seconds, it connects again and goes on after the last event, as it does
-        after 429, 502, 503 and 504. The waits are those of other calls; ``max_retries`` and
-        ``max_retry_seconds`` are for failures in a row, without an event or a sign of life (there
-        is one every 15 seconds) between them.
+        after 429, 502, 503 and 504; with another server, where there are several. The waits are
+        those of other calls; ``max_retries`` and ``max_retry_seconds`` are for failures in a row,
+        without an event or a sign of life (there is one every 15 seconds) between them.
 
         It takes a connection of its own for as long as it runs, and none of the turns of other
         calls. Leaving the loop ends it; to have the connection closed at once, write
@@ -118,12 +118,13 @@ class AsyncHistory(AsyncConnection):
                 namespace=namespace,
             ),
         )
-        feed = Feed(self._retry)
+        tries = self._tries()
+        feed = Feed(tries)
         while True:
             failure: AgentMemError | None = None
             try:
                 async with self._opened(
-                    endpoints.EVENTS, query=query, headers=feed.headers(), silence=SILENCE
+                    endpoints.EVENTS, tries, query=query, headers=feed.headers(), silence=SILENCE
                 ) as response:
                     feed.opened(response)
                     messages = EventSource(response).aiter_sse()

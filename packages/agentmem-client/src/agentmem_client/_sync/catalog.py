@@ -148,5 +148,8 @@ class Catalog(Connection):
         return answer.deleted
 
     def health(self) -> Health:
-        """How the server and what it needs are; an unhealthy server is an answer, not an error."""
+        """How the server and what it needs are; an unhealthy server is an answer, not an error.
+
+        Of several servers it is the one in use.
+        """
         return self._call(endpoints.HEALTH)

@@ -1,8 +1,9 @@
 # Generated from src/agentmem_client/_async/connection.py by scripts/generate_sync.py: do not edit.
 """How a client reaches a server."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,7 +11,9 @@ import httpx
 from pydantic import SecretStr
 from tenacity import Retrying
 
-from .._base import RetryPolicy, build_request, read_answer, read_error, transport_error
+from .._base import build_request, read_answer, read_error, to_json, transport_error
+from .._retries import Tries
+from .._servers import Servers
 from .._settings import (
     DEFAULT_API_URL,
     DEFAULT_MAX_RETRIES,
@@ -18,6 +21,7 @@ from .._settings import (
     DEFAULT_TIMEOUT,
     Settings,
     as_secret,
+    as_urls,
     settings_from_env,
     ssl_context,
 )
@@ -28,11 +32,11 @@ from ..models import Request
 
 
 class Connection:
-    """A server's address, and requests to it that are tried again; see `AgentMemClient`."""
+    """Servers' addresses, and requests to them that are tried again; see `AgentMemClient`."""
 
     def __init__(
         self,
-        api_url: str = DEFAULT_API_URL,
+        api_url: str | Sequence[str] = DEFAULT_API_URL,
         api_key: str | SecretStr | None = None,
         *,
         timeout: float = DEFAULT_TIMEOUT,
@@ -41,7 +45,7 @@ class Connection:
         http_client: httpx.Client | None = None,
     ) -> None:
         self._settings = Settings(
-            api_url=api_url,
+            api_urls=as_urls(api_url),
             api_key=as_secret(api_key),
             timeout=timeout,
             max_retries=max_retries,
@@ -50,13 +54,13 @@ class Connection:
         self._owns_http = http_client is None
         self._http = http_client or httpx.Client(verify=ssl_context(), limits=LIMITS)
         self._turns = Turns()
-        self._retry = RetryPolicy(max_retries, max_retry_seconds)
+        self._servers = Servers(self._settings.api_urls)
 
     @classmethod
     def from_env(
         cls,
         *,
-        api_url: str | None = None,
+        api_url: str | Sequence[str] | None = None,
         api_key: str | SecretStr | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
@@ -65,8 +69,8 @@ class Connection:
     ) -> Self:
         """A client made from the environment; what is given here goes before it.
 
-        It reads ``AGENTMEM_API_URL``, ``AGENTMEM_API_KEY``, ``AGENTMEM_TIMEOUT``,
-        ``AGENTMEM_MAX_RETRIES`` and ``AGENTMEM_MAX_RETRY_SECONDS``.
+        It reads ``AGENTMEM_API_URL`` (several with commas between), ``AGENTMEM_API_KEY``,
+        ``AGENTMEM_TIMEOUT``, ``AGENTMEM_MAX_RETRIES`` and ``AGENTMEM_MAX_RETRY_SECONDS``.
 
         Raises:
             AgentMemError: when a value can't be right.
@@ -75,15 +79,25 @@ class Connection:
         return cls._from_settings(settings, http_client)
 
     @classmethod
-    def _from_settings(cls, settings: Settings, http_client: httpx.Client | None = None) -> Self:
-        return cls(
-            settings.api_url,
+    def _from_settings(
+        cls,
+        settings: Settings,
+        http_client: httpx.Client | None = None,
+        *,
+        servers: Servers | None = None,
+    ) -> Self:
+        """A client with these settings; with ``servers`` it finds out with others which are up."""
+        client = cls(
+            settings.api_urls,
             settings.api_key,
             timeout=settings.timeout,
             max_retries=settings.max_retries,
             max_retry_seconds=settings.max_retry_seconds,
             http_client=http_client,
         )
+        if servers is not None:
+            client._servers = servers
+        return client
 
     def __enter__(self) -> Self:
         return self
@@ -133,37 +147,55 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         patience: float = 0.0,
     ) -> tuple[AnswerT, int]:
-        """As `_call`, with how many tries it took."""
+        """As `_call`, with how many requests it took."""
         self._require_open()
-        request = build_request(
+        build = partial(
+            build_request,
             self._http,
             self._settings,
             endpoint,
             segments or {},
             query,
-            body,
-            headers=headers,
-            read_timeout=self._settings.timeout + patience,
+            to_json(body) if isinstance(body, Request) else body,
+            headers or {},
+            self._settings.timeout + patience,
         )
-        retrying = Retrying(
-            retry=self._retry.retry, stop=self._retry.stop, wait=self._retry.wait, reraise=True
-        )
-        answer: AnswerT = retrying(self._try, endpoint, request)
+        tries = self._tries()
+        retrying = Retrying(retry=tries.retry, stop=tries.stop, wait=tries.wait, reraise=True)
+        answer: AnswerT = retrying(self._try, endpoint, build, tries)
         return answer, retrying.statistics["attempt_number"]
 
-    def _try(self, endpoint: Endpoint[AnswerT], request: httpx.Request) -> AnswerT:
+    def _tries(self) -> Tries:
+        settings = self._settings
+        return Tries(self._servers, settings.max_retries, settings.max_retry_seconds)
+
+    def _try(
+        self, endpoint: Endpoint[AnswerT], build: Callable[[str], httpx.Request], tries: Tries
+    ) -> AnswerT:
         try:
             with self._turns:
-                # Never to another address, whatever the http_client would do: the key goes along.
-                response = self._http.send(request, follow_redirects=False)
+                # Only now: those before it may have found out that a server is down.
+                request = build(tries.begin())
+                response = self._send(request)
+            answer = read_answer(endpoint, response)
+        except AgentMemError as error:
+            tries.failed(error)
+            raise
+        tries.succeeded()
+        return answer
+
+    def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        try:
+            # Never to another address, whatever the http_client would do: the key goes along.
+            return self._http.send(request, stream=stream, follow_redirects=False)
         except httpx.HTTPError as error:
             raise transport_error(error, request) from error
-        return read_answer(endpoint, response)
 
     @contextmanager
     def _opened(
         self,
         endpoint: Endpoint[Any],
+        tries: Tries,
         *,
         query: Request,
         headers: Mapping[str, str],
@@ -175,19 +207,20 @@ class Connection:
         would never give the turn back.
         """
         self._require_open()
-        request = build_request(
-            self._http,
-            self._settings,
-            endpoint,
-            {},
-            query,
-            None,
-            headers=headers,
-            read_timeout=silence,
-        )
+        with self._turns:
+            request = build_request(
+                self._http,
+                self._settings,
+                endpoint,
+                {},
+                query,
+                None,
+                headers,
+                silence,
+                tries.begin(),
+            )
+            response = self._send(request, stream=True)
         try:
-            with self._turns:
-                response = self._http.send(request, stream=True, follow_redirects=False)
             try:
                 if not response.is_success:
                     response.read()

@@ -57,7 +57,8 @@ class AgentMemStore(BaseStore):
             the answer), ``"dense"`` (meaning; the cosine) or ``"sparse"`` (keywords; BM25). Left
             out: ``"dense"`` with vectors of your own, else ``"hybrid"``.
         collection: where the items are, and nothing else; one for each embedding model.
-        api_url: where the server is; from ``AGENTMEM_API_URL`` where left out.
+        api_url: where the server is, or several that share a database are; from
+            ``AGENTMEM_API_URL`` where left out.
         api_key: from ``AGENTMEM_API_KEY`` where left out.
         client: a ready client instead of the two.
         async_client: likewise, for the async methods.
@@ -79,7 +80,7 @@ class AgentMemStore(BaseStore):
         ttl: TTLConfig | None = None,
         mode: Mode | None = None,
         collection: str = DEFAULT_STORE_COLLECTION,
-        api_url: str | None = None,
+        api_url: str | Sequence[str] | None = None,
         api_key: str | SecretStr | None = None,
         client: AgentMemClient | None = None,
         async_client: AsyncAgentMemClient | None = None,

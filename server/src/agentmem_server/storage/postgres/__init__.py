@@ -264,7 +264,7 @@ class PostgresStore:
 
     async def _check_vectors(self) -> None:
         async def check(connection: Connection) -> None:
-            await connection.fetchval("SELECT data <#> data FROM vector LIMIT 1")
+            await connection.fetchval("SELECT data <#> data FROM embedding LIMIT 1")
 
         await self._read(check)
 

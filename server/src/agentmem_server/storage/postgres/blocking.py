@@ -1,12 +1,10 @@
 """One connection for callers that block: a command, a thread."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from threading import Thread
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import asyncpg
 from agentmem_client.errors import NotFound, Unavailable
 
 from . import schema
@@ -47,7 +45,7 @@ class BlockingConnection:
         Raises:
             Unavailable: the database could not be what is being done to it, "read" for example.
         """
-        with _failing(doing):
+        with failing_as_unavailable(doing):
             return self._wait(function(self._connection, *args, **kwargs))
 
     def close(self) -> None:
@@ -69,15 +67,6 @@ class BlockingConnection:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-@contextmanager
-def _failing(doing: str) -> Iterator[None]:
-    try:
-        with failing_as_unavailable(doing):
-            yield
-    except asyncpg.PostgresError as error:  # no right to read a table, say
-        raise Unavailable(f"the database could not be {doing}: {error}") from error
 
 
 async def check_version(connection: Connection, name: str) -> None:

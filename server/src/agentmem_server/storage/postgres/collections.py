@@ -1,5 +1,7 @@
 """Collections: every call reads them from their table, for any server may change them."""
 
+from collections.abc import Iterable
+
 from .. import Collection, Embedding
 from .connections import Connection
 from .rows import Row
@@ -29,6 +31,18 @@ async def find(connection: Connection, tenant: str, name: str) -> Collection | N
         f"SELECT {COLUMNS} FROM collection WHERE tenant = $1 AND name = $2", tenant, name
     )
     return None if row is None else to_collection(row)
+
+
+async def found(connection: Connection, names: Iterable[tuple[str, str]]) -> list[Collection]:
+    """Those that are there of collections with these tenants and names."""
+    wanted = list(names)
+    rows = await connection.fetch(
+        f"SELECT {COLUMNS} FROM unnest($1::text[], $2::text[]) AS n(tenant, name) "
+        "JOIN collection USING (tenant, name)",
+        [tenant for tenant, _ in wanted],
+        [name for _, name in wanted],
+    )
+    return [to_collection(row) for row in rows]
 
 
 async def listed(connection: Connection, tenant: str) -> list[Collection]:

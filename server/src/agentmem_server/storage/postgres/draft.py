@@ -175,7 +175,7 @@ class Draft:
             )
         await self._delete("memory", gone)
         await self._delete("tag", gone + retagged)
-        await self._delete("vector", self._kept_vectors)
+        await self._delete("embedding", self._kept_vectors)
         if changed:
             rows = [_changed_row(cid, one) for (cid, _), one in changed.items()]
             await self._connection.execute(_UPDATE, *arrays_of(_CHANGED, rows))
@@ -184,7 +184,7 @@ class Draft:
         inserts = Inserts()
         inserts.add("memory", MEMORY, [_row(cid, one) for (cid, _), one in new])
         inserts.add(
-            "vector",
+            "embedding",
             VECTOR,
             [(*key, *row) for key, rows_ in self._vectors.items() for row in rows_],
         )

@@ -7,7 +7,7 @@ import asyncpg
 from ... import times
 from .. import Collection, Event, EventPage, EventsRequest, Record, Scope, labels
 from ..memory_rows import COLUMNS, IMAGE_COLUMNS, to_record
-from ..sql import Sql, all_of
+from ..sql import Dialect, Sql, all_of
 from . import rows
 from .connections import Connection
 from .dialect import numbered
@@ -15,6 +15,7 @@ from .dialect import numbered
 
 async def history(
     connection: Connection,
+    dialect: Dialect,
     collection: Collection,
     id: str,
     user_id: str | None,
@@ -28,7 +29,9 @@ async def history(
     return await _read(connection, conditions, EventsRequest(after, limit))
 
 
-async def events(connection: Connection, tenant: str, request: EventsRequest) -> EventPage:
+async def events(
+    connection: Connection, dialect: Dialect, tenant: str, request: EventsRequest
+) -> EventPage:
     """Events of a tenant, by their ids.
 
     An erasure is told to all who follow anything of the user's, whatever part of it.
@@ -41,7 +44,7 @@ async def events(connection: Connection, tenant: str, request: EventsRequest) ->
         Sql(f"e.{name} = ?", (value,)) for name, value in scope.items() if name != "user_id"
     ]
     if scope.namespace is not None:
-        narrower.append(labels.within("e.namespace", scope.namespace, rows.UNFILTERED))
+        narrower.append(labels.within("e.namespace", scope.namespace, dialect))
     if request.collection is not None:
         narrower.append(Sql("e.collection = ?", (request.collection,)))
     if narrower:
@@ -60,6 +63,15 @@ async def forgotten(connection: Connection) -> int:
     """The id of the last event that is no longer kept."""
     found: int = await connection.fetchval("SELECT forgotten FROM clock")
     return found
+
+
+async def erased(connection: Connection, after: int) -> list[tuple[int, str, str]]:
+    """The erasures that are kept after an event: its id, the tenant and the user, by the id."""
+    found = await connection.fetch(
+        "SELECT eid, tenant, user_id FROM event WHERE action = 'erased' AND eid > $1 ORDER BY eid",
+        after,
+    )
+    return [(eid, tenant, user_id) for eid, tenant, user_id in found]
 
 
 _LONG = ("content", "metadata", "payload", "index_texts")

@@ -20,7 +20,7 @@ _KEPT = (
 """What an image copies of a memory's row."""
 
 _THEIR_VECTORS = """
-DELETE FROM vector v USING unnest($1::bigint[], $2::bigint[]) AS gone(cid, rid)
+DELETE FROM embedding v USING unnest($1::bigint[], $2::bigint[]) AS gone(cid, rid)
 WHERE v.cid = gone.cid AND v.rid = gone.rid
 AND NOT EXISTS (SELECT FROM memory m WHERE m.cid = gone.cid AND m.rid = gone.rid)
 AND NOT EXISTS (
@@ -118,7 +118,7 @@ class History:
 
     async def dropped(self, collection: Collection) -> None:
         """A collection is about to go: no memory comes back into it."""
-        await self._connection.execute("DELETE FROM vector WHERE cid = $1", collection.key)
+        await self._connection.execute("DELETE FROM embedding WHERE cid = $1", collection.key)
 
     async def erased(self, tenant: str, user_id: str, at: int) -> int:
         """All of a user's memories are gone: so is their history, how many events that was."""

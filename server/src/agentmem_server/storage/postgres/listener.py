@@ -1,4 +1,4 @@
-"""How a server hears of what others commit, and of its own commits by the same way."""
+"""How a server hears of what others commit."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,6 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
-import asyncpg
 import structlog
 from agentmem_client.errors import APIError, Unavailable
 
@@ -39,8 +38,8 @@ class Listener:
     Args:
         address: of the database.
         process: what this process calls itself in what it sends.
-        on_events: called in the loop's thread after a commit with events by any process, itself
-            included; and, as some may have been missed, each second without a connection.
+        on_events: called in the loop's thread after a commit with events by another process; and,
+            as some may have been missed, each second without a connection.
         on_erased: called likewise after an erasure by another one, or when some may have been
             missed.
     """
@@ -106,14 +105,13 @@ class Listener:
         while True:
             await asyncio.sleep(_RETRY)
             self._on_events()
-            with suppress(APIError, asyncpg.PostgresError):
+            with suppress(APIError):
                 return await self._listening()
 
     def _hear(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         sender, _, what = str(payload).partition(" ")
-        self._on_events()
-        if what == "erased" and sender != self._process:
-            self._on_erased()
+        if sender != self._process:
+            (self._on_erased if what == "erased" else self._on_events)()
 
 
 async def _until_lost(connection: Connection) -> None:
@@ -128,5 +126,5 @@ async def _until_lost(connection: Connection) -> None:
         try:
             with failing_as_unavailable():
                 await connection.execute("SELECT 1", timeout=_PROBE)
-        except (Unavailable, asyncpg.PostgresError):
+        except Unavailable:
             return

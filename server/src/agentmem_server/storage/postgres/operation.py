@@ -252,7 +252,7 @@ class Operation:
         self, collection: Collection, rids: Sequence[int], *, keep_vectors: bool = True
     ) -> None:
         """Delete rows that are there, without a word in the history."""
-        tables = ["tag"] if keep_vectors else ["tag", "vector"]
+        tables = ["tag"] if keep_vectors else ["tag", "embedding"]
         for table in tables:
             await self._connection.execute(
                 f"DELETE FROM {table} WHERE cid = $1 AND rid = ANY($2::bigint[])",
@@ -366,7 +366,7 @@ class Operation:
         found = await self._connection.fetch(
             f"SELECT {collections.COLUMNS}, gone.rids FROM collection c CROSS JOIN LATERAL ("
             "SELECT array_agg(rid) AS rids FROM (SELECT rid FROM memory m WHERE m.cid = c.cid "
-            "AND m.expires_at <= $1 LIMIT $2) AS some) AS gone WHERE gone.rids IS NOT NULL",
+            "AND m.expires_at <= $1 LIMIT $2) AS few) AS gone WHERE gone.rids IS NOT NULL",
             write.now,
             write.limit,
         )

@@ -126,6 +126,7 @@ async def _page(
     connection: Connection, meant: Sql, request: ListRequest
 ) -> Sequence[asyncpg.Record]:
     order, direction = _ORDER_COLUMN[request.order_by], request.order
+    keys = [order] if request.order_by == "seq" else [order, "m.rid"]
     parameters: list[Any] = list(meant.parameters)
 
     def mark(value: Any) -> str:
@@ -134,15 +135,13 @@ async def _page(
 
     after = ""
     if request.after is not None:
-        sign, (value, rid) = ">" if direction == "asc" else "<", request.after
-        after = f" AND ({order}, m.rid) {sign} ({mark(value)}, {mark(rid)})"
-        if request.order_by == "seq":
-            after = f" AND m.rid {sign} {mark(rid)}"
-    ordered = order if request.order_by == "seq" else f"{order} {direction}, m.rid"
+        sign = ">" if direction == "asc" else "<"
+        marks = [mark(value) for value in request.after[: len(keys)]]
+        after = f" AND ({', '.join(keys)}) {sign} ({', '.join(marks)})"
     return await connection.fetch(
         f"SELECT {order}, m.rid, {rows.columns(request.with_vectors)} FROM memory m "
         f"WHERE {numbered(meant)}{after} "
-        f"ORDER BY {ordered} {direction} LIMIT {mark(request.limit + 1)} "
-        f"OFFSET {mark(request.offset)}",
+        f"ORDER BY {', '.join(f'{key} {direction}' for key in keys)} "
+        f"LIMIT {mark(request.limit + 1)} OFFSET {mark(request.offset)}",
         *parameters,
     )

@@ -9,16 +9,12 @@ from .. import Record
 from ..memory_rows import COLUMNS, to_record
 from . import vectors
 from .connections import Connection
-from .dialect import dialect
 
 if TYPE_CHECKING:
     from asyncpg.transaction import Transaction
 
 Row: TypeAlias = asyncpg.Record | Sequence[Any]
 """As asyncpg gives it, or a part of one."""
-
-UNFILTERED = dialect("C")
-"""The dialect of conditions without a filter, which ask for no lower case."""
 
 
 def snapshot(connection: Connection) -> "Transaction":
@@ -34,6 +30,6 @@ def columns(with_vectors: bool) -> str:
 def record(row: Row, with_vectors: bool) -> Record:
     """The record of a row of `columns`."""
     if not with_vectors:
-        return to_record(row)
+        return to_record(tuple(row))
     *own, data, given = row
     return to_record((*own, vectors.as_given(data, given)))

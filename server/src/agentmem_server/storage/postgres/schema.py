@@ -15,7 +15,7 @@ _TABLES = """
 -- One row. Whoever writes locks it first, on whatever server, so that commits come one after the
 -- other, and takes its numbers from it: each counts up, and none is given twice.
 CREATE TABLE clock (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     identity uuid NOT NULL DEFAULT gen_random_uuid(),
     cid bigint NOT NULL DEFAULT 0,
     rid bigint NOT NULL DEFAULT 0,
@@ -80,9 +80,10 @@ CREATE INDEX memory_by_expiry ON memory (cid, expires_at) WHERE expires_at IS NO
 CREATE INDEX memory_by_namespace ON memory (cid, left(namespace, 128)) WHERE namespace IS NOT NULL;
 
 -- A record's vectors, numbered from 0; perhaps of one that is deleted (see the table `image`).
+-- (A table `vector` would hide the type of that name.)
 -- `data` is what searches compare: of the metric cosine, scaled to length 1. `given` is the vector
 -- as it was given, little-endian float32, where that is not `data` bit by bit.
-CREATE TABLE vector (
+CREATE TABLE embedding (
     cid bigint NOT NULL,
     rid bigint NOT NULL,
     place integer NOT NULL,
@@ -148,7 +149,7 @@ CREATE INDEX event_by_erasure ON event (eid) WHERE action = 'erased';
 -- What a memory was before an event, its id and scope being the event's, its version one less.
 -- `vectors` are those that the event replaced, one after the other as they were given; NULL where
 -- they stayed: then they are those of the next image with the same `rid` that has some, or in the
--- table `vector`, where those of a deleted memory stay for as long as its last image needs them.
+-- table `embedding`, where those of a deleted memory stay for as long as its last image needs them.
 CREATE TABLE image (
     eid bigint PRIMARY KEY,
     cid bigint NOT NULL,

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 
 from ... import times
 from .. import EVERYBODY, Collection, Record, Selection, memory_rows
+from ..sql import Dialect
 from . import collections, reader, rows, schema
 from .blocking import BlockingConnection, check_version
 from .connections import Address, Connection, set_up
-from .dialect import numbered
+from .dialect import dialect_of, numbered
 
 _ROWS = 500
 _BYTES = 4_000_000
@@ -30,8 +31,9 @@ SELECT {{columns}} FROM (
 class PostgresSnapshot:
     """A `Snapshot` of a schema: what one transaction on one connection sees."""
 
-    def __init__(self, connection: BlockingConnection) -> None:
+    def __init__(self, connection: BlockingConnection, dialect: Dialect) -> None:
         self._connection = connection
+        self._dialect = dialect
         self._now = times.now()
 
     def collections(self, tenant: str) -> list[Collection]:
@@ -40,7 +42,7 @@ class PostgresSnapshot:
 
     def count(self, collection: Collection) -> int:
         """How many living records the collection holds."""
-        return self._connection.run("read", reader.count, rows.UNFILTERED, collection, EVERYBODY)
+        return self._connection.run("read", reader.count, self._dialect, collection, EVERYBODY)
 
     def records(self, collection: Collection, *, with_vectors: bool) -> Iterator[Record]:
         """The living records, by seq, some at once."""
@@ -52,13 +54,13 @@ class PostgresSnapshot:
     def get(self, collection: Collection, ids: Sequence[str]) -> list[Record]:
         """The records with these ids and their vectors, in this order; missing ones are skipped."""
         return self._connection.run(
-            "read", reader.get, rows.UNFILTERED, collection, Selection(ids=ids), True
+            "read", reader.get, self._dialect, collection, Selection(ids=ids), True
         )
 
     async def _page(
         self, connection: Connection, collection: Collection, after: int, with_vectors: bool
     ) -> list[Record]:
-        condition = memory_rows.condition(collection, Selection(), self._now, rows.UNFILTERED)
+        condition = memory_rows.condition(collection, Selection(), self._now, self._dialect)
         found = await connection.fetch(
             _PAGE.format(columns=rows.columns(with_vectors), condition=numbered(condition, 2)),
             after,
@@ -80,13 +82,12 @@ def open_snapshot(url: str) -> Iterator[PostgresSnapshot]:
     address = Address.parse(url)
     connection = BlockingConnection(address)
     try:
-        connection.run("opened", _begin, address.schema)
-        yield PostgresSnapshot(connection)
+        yield PostgresSnapshot(connection, connection.run("opened", _begin, address.schema))
     finally:
         connection.close()
 
 
-async def _begin(connection: Connection, name: str) -> None:
+async def _begin(connection: Connection, name: str) -> Dialect:
     # Who reads may be slow: a pipe, a disk.
     await connection.execute(
         "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0"
@@ -94,3 +95,4 @@ async def _begin(connection: Connection, name: str) -> None:
     await rows.snapshot(connection).start()
     await check_version(connection, name)  # the first read: what is seen from here on is one state
     await set_up(connection, name, await schema.check_extension(connection, make=False))
+    return await dialect_of(connection)

@@ -1,11 +1,11 @@
-"""A record's vectors: the rows that it has in the table ``vector``."""
+"""A record's vectors: the rows that it has in the table ``embedding``."""
 
 from collections.abc import Sequence
 
 COLUMNS = (
-    "(SELECT array_agg(v.data ORDER BY v.place) FROM vector v WHERE v.cid = m.cid "
+    "(SELECT array_agg(v.data ORDER BY v.place) FROM embedding v WHERE v.cid = m.cid "
     "AND v.rid = m.rid), "
-    "(SELECT array_agg(v.given ORDER BY v.place) FROM vector v WHERE v.cid = m.cid "
+    "(SELECT array_agg(v.given ORDER BY v.place) FROM embedding v WHERE v.cid = m.cid "
     "AND v.rid = m.rid)"
 )
 """What `as_given` reads of a memory ``m``: two columns."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from agentmem_client.errors import APIError
 
+from ... import times
 from .. import (
     Archive,
     Delete,
@@ -81,7 +82,7 @@ class Writer:
                 except APIError as refused:
                     written.outcomes.append(refused)
             await operation.draft.flush()
-            await operation.keywords.write()
+            await operation.keywords.write(times.now())
             written.has_events = clock.eid != last_event
             await self._finish(connection, operation, clock, written, writes)
         return written
@@ -146,7 +147,7 @@ def _wanted(writes: Sequence[Write]) -> tuple[set[Name], list[tuple[Name, str]]]
             case Update() | Restore():
                 named = [write.id]
             case Delete():
-                named = [] if write.selection.filter else list(write.selection.ids or ())
+                named = [] if write.selection.filter is not None else list(write.selection.ids or ())
             case PutCollection() | DropCollection():
                 names.add((write.tenant, write.name))
                 continue
