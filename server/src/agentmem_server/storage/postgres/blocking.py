@@ -74,8 +74,7 @@ async def check_version(connection: Connection, name: str) -> None:
 
     Raises:
         NotFound: there is no such schema, or nothing in it.
-        Unavailable: it is another program's, or of another AgentMem, or a migration into it is
-            not finished.
+        Unavailable: it is another program's, or of another AgentMem.
     """
     version = await schema.version(connection, name)
     if version is None:
@@ -93,4 +92,3 @@ async def check_version(connection: Connection, name: str) -> None:
             f"the schema {name!r} is of an older AgentMem (version {version}, this one reads "
             f"{schema.VERSION}): start this version's server on it once, which brings it up to date"
         )
-    await schema.check_whole(connection, name)
