@@ -26,6 +26,9 @@ from .source import API_KEY, COLLECTION, Row, Source
 
 _KINDS: tuple[Kind, ...] = ("memory", "vector", "event")
 
+PATIENCE = "10s"
+"""How long it waits for another migration to end, which may be one that has been killed."""
+
 # Reading the source may take its time in a transaction, and so may a statement about all rows.
 _SETTINGS = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0"
 
@@ -192,10 +195,8 @@ async def open_target(address: Address) -> AsyncIterator[Target]:
 
 
 async def _lock(connection: Connection, name: str) -> None:
-    """Keep others away for as long as the connection lasts.
-
-    One whose process has been killed is gone in a moment, and is waited for.
-    """
+    """Keep others away for as long as the connection lasts."""
+    await connection.execute(f"SET lock_timeout = '{PATIENCE}'")
     try:
         await connection.execute(
             "SELECT pg_advisory_lock(hashtextextended($1, 1))", f"migration into {name}"
