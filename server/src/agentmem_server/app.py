@@ -12,6 +12,8 @@ from starlette.middleware import Middleware
 
 from . import __version__
 from .access.keyring import DEFAULT_RATE, Keyring
+from .access.shared_windows import SharedWindows
+from .access.windows import Windows
 from .embedding import Embedder, open_embedder
 from .engine.engine import Engine, Limits
 from .engine.feed import Feed
@@ -37,6 +39,7 @@ from .routes.metrics import MetricsRoutes
 from .routes.openapi import openapi_routes
 from .routes.stats import StatsRoutes
 from .settings import Settings
+from .sharing import NO_COPIES, Sharing, open_sharing
 from .storage import Pool, Store, open_store
 from .sweeper import sweeping
 from .telemetry.loop_lag import watching_lag
@@ -58,8 +61,8 @@ async def open_app(
         embedder: used instead of the one that the settings name; the caller closes it.
 
     Raises:
-        InvalidRequest: for a database URL of an unknown kind, an LLM's URL or key that can't be
-            one, or where tracing needs an extra that isn't there.
+        InvalidRequest: for a database URL of an unknown kind, an LLM's URL or key or a Redis' URL
+            that can't be one, or where something needs an extra that isn't there.
         Unavailable: when the store can't be opened.
         EmbedderMisconfigured: when the embedder's settings can't work.
         EmbedderUnavailable: when the embedder does not answer.
@@ -81,9 +84,11 @@ async def open_app(
             settings.database_url, readers=settings.readers, pool=_pool(settings), watch=watch
         )
         stack.push_async_callback(store.close)
-        engine = Engine(store, embedder, _limits(settings), watch)
+        sharing = await _open_sharing(settings, store, stack)
+        copies = NO_COPIES if sharing is None else sharing.copies
+        engine = Engine(store, embedder, _limits(settings), watch, copies)
         stack.push_async_callback(engine.close)
-        metrics.gather(lambda: engine.pending, engine.caches)
+        metrics.gather(lambda: engine.pending, engine.caches, sharing)
         stats = Stats(store, engine.searches)
         stack.push_async_callback(stats.close)
         keyring = _keyring(store, settings)
@@ -98,12 +103,16 @@ async def open_app(
                 *EventRoutes(feed).routes(),
                 *StatsRoutes(stats).routes(),
                 *KeyRoutes(keyring).routes(),
-                *HealthRoutes(store.checks(), {} if llm is None else {"llm": llm.check}).routes(),
+                *HealthRoutes(
+                    store.checks(),
+                    {} if llm is None else {"llm": llm.check},
+                    {} if sharing is None else {"redis": sharing.check},
+                ).routes(),
                 *MetricsRoutes(metrics).routes(),
                 *openapi_routes(),
                 *docs_routes(),
             ],
-            middleware=_middleware(settings, keyring, metrics, tracing),
+            middleware=_middleware(settings, keyring, metrics, tracing, sharing),
         )
         app.router.redirect_slashes = False
         app.state.close_streams = feed.close
@@ -120,9 +129,15 @@ async def open_app(
 
 
 def _middleware(
-    settings: Settings, keyring: Keyring, metrics: Metrics, tracing: "Tracing | None"
+    settings: Settings,
+    keyring: Keyring,
+    metrics: Metrics,
+    tracing: "Tracing | None",
+    sharing: Sharing | None,
 ) -> list[Middleware]:
     """What a request passes, the outermost first."""
+    windows = Windows() if sharing is None else SharedWindows(sharing.counters)
+    open_rate = settings.rate_limit or 0.0
     return [
         Middleware(RequestLog),
         Middleware(RequestMetrics, metrics=metrics),
@@ -130,7 +145,7 @@ def _middleware(
         Middleware(LastResort),
         Middleware(RawPath),
         Middleware(Authentication, keyring=keyring),
-        Middleware(RateLimit, keyring=keyring, open_rate=settings.rate_limit or 0.0),
+        Middleware(RateLimit, keyring=keyring, open_rate=open_rate, windows=windows),
         Middleware(BodyLimit, limit=settings.max_body),
     ]
 
@@ -166,6 +181,18 @@ def _llm_check(settings: Settings) -> LLMCheck | None:
         return None
     key = settings.llm_key
     return LLMCheck(settings.llm_url, None if key is None else key.get_secret_value())
+
+
+async def _open_sharing(settings: Settings, store: Store, stack: AsyncExitStack) -> Sharing | None:
+    if settings.redis_url is None:
+        return None
+    if settings.database_url.partition(":")[0] == "sqlite":
+        raise InvalidRequest(
+            "AGENTMEM_REDIS_URL is for the servers of one PostgreSQL, and one server owns a SQLite "
+            "file: leave it out, or name a postgresql:// database"
+        )
+    url = settings.redis_url.get_secret_value()
+    return await stack.enter_async_context(open_sharing(url, store.identity))
 
 
 def _open_tracing(settings: Settings) -> "Tracing | None":

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     """How many are open at most."""
     pool_timeout: Seconds = 5.0
     """How long a request waits for one of them; past it callers get 503."""
+    redis_url: SecretStr | None = None
+    """What the servers of one PostgreSQL share caches and rate limits by:
+    ``redis://[[user]:password@]host:port/0``, ``rediss://`` or ``unix:///path/to/socket``."""
 
     admin_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = None
     """The operator's key, which makes keys for all tenants; at least 32 characters."""

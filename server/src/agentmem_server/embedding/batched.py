@@ -7,6 +7,7 @@ from agentmem_client.errors import InternalError, Unavailable
 
 from ..batcher import Batcher
 from ..cache import Cache
+from ..sharing import NO_COPIES, Copies
 from ..telemetry.watch import NOBODY, Watch
 from . import Embedder, EmbedderUnavailable
 
@@ -24,6 +25,7 @@ class BatchedEmbedder:
         max_pending: the most texts that wait in one queue.
         cache_size: how many vectors are kept.
         cache_ttl: for how many seconds.
+        copies: vectors that other servers keep too; asked before a text is embedded.
         watch: is told of both queues, as ``embed`` and ``embed_bulk``.
     """
 
@@ -35,11 +37,14 @@ class BatchedEmbedder:
         max_pending: int,
         cache_size: int,
         cache_ttl: float,
+        copies: Copies = NO_COPIES,
         watch: Watch = NOBODY,
     ) -> None:
         self.model = embedder.name
         self.dimension = embedder.dimension
         self._embedder = embedder
+        self._copies = copies if cache_size else NO_COPIES
+        self._ttl = cache_ttl
 
         def queue(name: str) -> Batcher[str, bytes]:
             return Batcher(
@@ -73,9 +78,11 @@ class BatchedEmbedder:
         # By digest, so that the cache holds no long texts.
         keys = [(self.model, blake2b(text.encode(), digest_size=16).digest()) for text in texts]
         queue = self._single if len(texts) == 1 else self._bulk
-        return await self.cache.get_or_compute_many(
-            keys, lambda missing: queue.submit_many([texts[i] for i in missing])
-        )
+
+        async def make(missing: list[int]) -> Sequence[bytes | Exception]:
+            return await self._make({keys[i][1]: texts[i] for i in missing}, queue)
+
+        return await self.cache.get_or_compute_many(keys, make)
 
     def clear(self) -> None:
         """Let go of the vectors that are kept."""
@@ -85,6 +92,33 @@ class BatchedEmbedder:
         """Refuse new texts and finish those accepted; the embedder itself stays open."""
         await self._single.close()
         await self._bulk.close()
+
+    async def _make(
+        self, texts: Mapping[bytes, str], queue: Batcher[str, bytes]
+    ) -> Sequence[bytes | Exception]:
+        """Vectors of texts, by their digests: those that other servers made, and new ones."""
+        since = self._copies.erasures
+        keys = {digest: self._shared_key(digest) for digest in texts}
+        kept = await self._copies.get("embedding", list(keys.values()))
+        vectors: dict[bytes, bytes | Exception] = {
+            digest: vector
+            for digest, vector in zip(texts, kept, strict=True)
+            if vector is not None and len(vector) == 4 * self.dimension
+        }
+        missing = [digest for digest in texts if digest not in vectors]
+        if missing:
+            made = await queue.submit_many([texts[digest] for digest in missing])
+            vectors.update(zip(missing, made, strict=True))
+            new = {
+                keys[digest]: vector
+                for digest, vector in zip(missing, made, strict=True)
+                if not isinstance(vector, Exception)
+            }
+            await self._copies.put("embedding", new, self._ttl, since=since)
+        return [vectors[digest] for digest in texts]
+
+    def _shared_key(self, digest: bytes) -> bytes:
+        return f"{self.model}\n{self.dimension}\n".encode() + digest
 
     async def _run(self, texts: Sequence[str]) -> Sequence[bytes | Exception]:
         try:

@@ -1,15 +1,14 @@
 """What the server does with memories: the policy, in reading order.
 
 add:    embed what the server has to embed -> write, batched with other callers -> answer.
-search: look in the results of equal searches -> embed the query -> let the store bring candidates
-        and rank them -> answer.
+search: look in the results of equal searches, here and of other servers -> embed the query -> let
+        the store bring candidates and rank them -> answer.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from typing import Any, Literal
 
 import structlog
@@ -27,6 +26,7 @@ from ..batcher import Batcher
 from ..cache import Cache
 from ..embedding import Embedder
 from ..embedding.batched import BatchedEmbedder
+from ..sharing import NO_COPIES, Copies
 from ..storage import (
     STALE,
     Archive,
@@ -51,6 +51,7 @@ from .catalog import Catalog
 from .history import History
 from .in_flight import InFlight
 from .preparing import Preparation, no_memory
+from .results import Results
 from .search import Found, Plan, plan, rank
 from .search_counts import SearchCounts
 from .selecting import scope_of, selection_of
@@ -91,10 +92,12 @@ class Engine:
         embedder: Embedder,
         limits: Limits | None = None,
         watch: Watch = NOBODY,
+        copies: Copies = NO_COPIES,
     ) -> None:
         limits = limits or Limits()
         self.searches = SearchCounts()
         self._store = store
+        self._copies = copies
         self._in_flight = InFlight()
         self._writes: Batcher[Write, Outcome] = Batcher(
             store.write,
@@ -109,16 +112,16 @@ class Engine:
             max_pending=limits.max_pending,
             cache_size=limits.embedding_cache_size,
             cache_ttl=limits.embedding_cache_ttl,
+            copies=copies,
             watch=watch,
         )
-        self._results: Cache[Found] = Cache(
-            max_entries=limits.result_cache_size,
-            ttl=limits.result_cache_ttl,
-            lifetime=Found.lifetime,
+        self._results = Results(
+            copies, max_entries=limits.result_cache_size, ttl=limits.result_cache_ttl
         )
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
         self.history = History(store, self._writes, self._forget_copies)
+        store.on_erase(self._erased_elsewhere)
 
     @property
     def pending(self) -> Mapping[str, int]:
@@ -128,7 +131,7 @@ class Engine:
     @property
     def caches(self) -> Mapping[str, Cache[Any]]:
         """What is kept so that it needn't be computed again."""
-        return {"result": self._results, "embedding": self._embedder.cache}
+        return {"result": self._results.cache, "embedding": self._embedder.cache}
 
     async def add(self, caller: Caller, memory: m.MemoryInput) -> m.Memory:
         """Store a memory, or replace the one with its id, and answer it as it is stored."""
@@ -219,9 +222,7 @@ class Engine:
 
         # Before anything is read: what a later write changes must not be kept under its version.
         version = await self._store.version(caller.tenant, request.collection)
-        digest = blake2b(request.model_dump_json().encode(), digest_size=16).digest()
-        key = (caller, request.collection, version, digest)
-        found = self._results.kept(key) or await self._results.get_or_compute(key, compute)
+        found = await self._results.get_or_compute(caller, request, version, compute)
         self.searches.add(
             caller.tenant,
             caller.user(request.user_id),
@@ -450,8 +451,17 @@ class Engine:
             if not part:
                 return swept
 
-    def _forget_copies(self, tenant: str, user_id: str) -> None:
-        self._results.clear()
+    async def _forget_copies(self, tenant: str, user_id: str) -> None:
+        self._forget_here(tenant, user_id)
+        await self._copies.forget()
+
+    def _erased_elsewhere(self, tenant: str, user_id: str) -> None:
+        self._forget_here(tenant, user_id)
+        # Who erased did that too; but what was being computed here may have been kept since.
+        self._copies.forget_soon()
+
+    def _forget_here(self, tenant: str, user_id: str) -> None:
+        self._results.cache.clear()
         self._embedder.clear()
         self.searches.forget(tenant, user_id)
 

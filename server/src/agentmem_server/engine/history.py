@@ -1,6 +1,6 @@
 """What became of memories: their past told, brought back, erased, and in time forgotten."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from agentmem_client import models as m
 from agentmem_client.errors import NotFound, shown
@@ -43,7 +43,7 @@ class History:
         self,
         store: Store,
         writes: Batcher[Write, Outcome],
-        forget_copies: Callable[[str, str], None],
+        forget_copies: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._writes = writes
@@ -94,7 +94,7 @@ class History:
             raise NotFound(f"there is no user {shown(user_id)}")
         at = times.now()
         erased: Erased = await self._writes.submit(Erase(caller.tenant, user_id, at))
-        self._forget_copies(caller.tenant, user_id)
+        await self._forget_copies(caller.tenant, user_id)
         return m.ErasedAnswer(
             user_id=user_id,
             memories=erased.records,

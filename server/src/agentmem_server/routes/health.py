@@ -32,12 +32,16 @@ class HealthRoutes:
     Args:
         checks: of what nothing works without.
         optional: of services that others than memories need: where one fails, the server is
-            degraded, and as ready as before.
+            degraded, and as ready as before. Each is asked every ten seconds at most.
+        known: likewise, of what is known without asking anybody.
     """
 
-    def __init__(self, checks: Checks, optional: Checks | None = None) -> None:
+    def __init__(
+        self, checks: Checks, optional: Checks | None = None, known: Checks | None = None
+    ) -> None:
         self._checks = checks
         self._optional = optional or {}
+        self._known = known or {}
         self._kept: Cache[m.Check] = Cache(
             max_entries=max(1, len(self._optional)), ttl=_KEPT_SECONDS
         )
@@ -48,7 +52,10 @@ class HealthRoutes:
         return [route(e.HEALTH, self.health), route(e.LIVE, self.live), route(e.READY, self.ready)]
 
     async def health(self, _request: Request) -> Response:
-        needed, optional = await asyncio.gather(self._run(), self._run_optional())
+        needed, known, asked = await asyncio.gather(
+            _run(self._checks), _run(self._known), self._run_optional()
+        )
+        optional = {**known, **asked}
         works = _all_well(needed)
         status: Literal["healthy", "degraded", "unhealthy"] = "unhealthy"
         if works:
@@ -65,12 +72,8 @@ class HealthRoutes:
         return answer(m.Liveness(status="alive"))
 
     async def ready(self, _request: Request) -> Response:
-        well = _all_well(await self._run())
+        well = _all_well(await _run(self._checks))
         return answer(m.Liveness(status="ready" if well else "not_ready"), 200 if well else 503)
-
-    async def _run(self) -> dict[str, m.Check]:
-        results = await asyncio.gather(*(_check(check) for check in self._checks.values()))
-        return dict(zip(self._checks, results, strict=True))
 
     async def _run_optional(self) -> dict[str, m.Check]:
         results = await asyncio.gather(
@@ -80,6 +83,11 @@ class HealthRoutes:
             )
         )
         return dict(zip(self._optional, results, strict=True))
+
+
+async def _run(checks: Checks) -> dict[str, m.Check]:
+    results = await asyncio.gather(*(_check(check) for check in checks.values()))
+    return dict(zip(checks, results, strict=True))
 
 
 def _all_well(checks: Mapping[str, m.Check]) -> bool:

@@ -59,7 +59,7 @@ class VectorIndex:
         values = np.frombuffer(vectors, dtype="<f4").astype(np.float32)
         values = values.reshape(-1, self.dimension)
         if self.metric == "cosine":
-            values = _normalised(values)
+            values = normalised(values)
         first = self._free_rows(rid, len(values))
         place = slice(first, first + len(values))
         self._rows.vectors[place] = values
@@ -144,13 +144,13 @@ class VectorIndex:
         found = np.zeros((len(ids), self.dimension), dtype=np.float32)
         positions, known = rows.locate(ids, rows.count)
         for row in np.flatnonzero(known):
-            found[row] = _normalised(rows.vectors[positions[row]])
+            found[row] = normalised(rows.vectors[positions[row]])
         return found
 
     def _score(self, query: bytes, rows: "_Rows", count: int, chosen: NDArray[np.int64]) -> Scores:
         point = np.frombuffer(query, dtype="<f4").astype(np.float32)
         if self.metric == "cosine":
-            point = _normalised(point)
+            point = normalised(point)
         if self.metric == "euclidean":
             return _closeness(point, rows.vectors, chosen)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -258,7 +258,7 @@ def _best_of_each(ids: Ids, scores: Scores) -> tuple[Ids, Scores]:
     return ids[starts], np.maximum.reduceat(scores, starts)
 
 
-def _normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """One vector (d,), or several (n, d), each scaled to length 1; zeros stay."""
     # In float64, where the squares of float32 numbers neither overflow nor vanish.
     wide = vectors.astype(np.float64)

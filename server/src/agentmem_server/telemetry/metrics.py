@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,9 +19,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from ..cache import Cache
+from ..sharing import Kind, Sharing
 from .watch import METHODS
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SHARED_CACHES = get_args(Kind)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -84,7 +87,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._gathered: _Gathered | None = None
+        self._gathered: list[_Gathered | _Shared] = []
 
     def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """A request was answered; its route is a pattern, None where there is none for it."""
@@ -125,15 +128,17 @@ class Metrics:
         self,
         queues: Callable[[], Mapping[str, int]],
         caches: Mapping[str, Cache[Any]],
+        sharing: Sharing | None = None,
     ) -> None:
-        """Look at how full these are whenever somebody asks."""
-        self._gathered = _Gathered(queues, caches)
-        self._registry.register(self._gathered)
+        """Look at how full these are, and what is shared, whenever somebody asks."""
+        for gathered in (_Gathered(queues, caches), _Shared(sharing)):
+            self._gathered.append(gathered)
+            self._registry.register(gathered)
 
     async def exposition(self) -> bytes:
         """All of it, in Prometheus' text format 0.0.4."""
-        if self._gathered is not None:
-            self._gathered.look()
+        for gathered in self._gathered:
+            gathered.look()
         # A few thousand lines: milliseconds that the event loop has better uses for.
         return await asyncio.to_thread(generate_latest, self._registry)
 
@@ -172,3 +177,41 @@ class _Gathered(Collector):
             misses.add_metric([cache], missed)
             entries.add_metric([cache], kept)
         yield from (depth, hits, misses, entries)
+
+
+class _Shared(Collector):
+    """How sharing goes, likewise; where nothing is shared there are names and no numbers."""
+
+    def __init__(self, sharing: Sharing | None) -> None:
+        self._sharing = sharing
+        self.look()
+
+    def look(self) -> None:
+        sharing = self._sharing
+        self._is_up = None if sharing is None else sharing.is_up
+        tallies = {} if sharing is None else sharing.tallies
+        self._tallies = {name: replace(tally) for name, tally in tallies.items()}
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("agentmem_redis_up", "1 where Redis is there, 0 where it is away.")
+        hits = CounterMetricFamily(
+            "agentmem_shared_cache_hits", "What another server had made.", labels=["cache"]
+        )
+        misses = CounterMetricFamily(
+            "agentmem_shared_cache_misses",
+            "What was not in Redis, or Redis was away.",
+            labels=["cache"],
+        )
+        failures = CounterMetricFamily(
+            "agentmem_redis_failures",
+            "What Redis didn't answer in time, or answered wrongly.",
+            labels=["operation"],
+        )
+        if self._is_up is not None:
+            up.add_metric([], self._is_up)
+        for name, tally in self._tallies.items():
+            if name in _SHARED_CACHES:
+                hits.add_metric([name], tally.hits)
+                misses.add_metric([name], tally.misses)
+            failures.add_metric([name], tally.failures)
+        yield from (up, hits, misses, failures)

@@ -79,22 +79,23 @@ class Operation:
 
     async def put(self, write: Put) -> list[Stored]:
         """Store records, all or none."""
+        records = list(write.records)
         collection = await self._collection(write.tenant, write.collection)
-        if collection is not None and any(record.vectors for record in write.records):
+        if collection is not None and any(record.vectors for record in records):
             collection.embedding.check_given(write.embedding)
         gone: list[Record] = []
         if collection is not None:
-            await self.draft.load([(collection.key, record.id) for record in write.records])
+            await self.draft.load([(collection.key, record.id) for record in records])
             if write.replacing is not None:
                 gone = await self._selected(collection, write.replacing)
             await self._check_users(collection, write, {record.id for record in gone})
         else:
-            now = write.records[0].created_at
+            now = records[0].created_at
             collection = await self._make(write.tenant, write.collection, write.embedding, now)
         now = times.now()
         for record in gone:
             self._delete_entry(collection, await self.draft.entry(collection, record.id), now)
-        return [await self._put_record(collection, record, write) for record in write.records]
+        return [await self._put_record(collection, record, write) for record in records]
 
     async def _check_users(self, collection: Collection, write: Put, gone: set[str]) -> None:
         if write.user_id is None:
@@ -187,8 +188,7 @@ class Operation:
             gone = await self._selected(collection, write.selection)
             rids = [record.seq for record in gone]
         else:
-            found = await self._fetch_rids(selected)
-            rids = [rid for (rid,) in found]
+            rids = await self._rids(selected)
         await self.history.rows_deleted(collection, rids, now)
         await self._delete_rows(collection, rids)
         return Deleted(len(rids), gone)
@@ -221,11 +221,12 @@ class Operation:
         if other is not None:
             raise rules.version_conflict(version, other)
 
-    async def _fetch_rids(self, selected: Sql) -> Sequence[Sequence[int]]:
-        return await self._connection.fetch(
+    async def _rids(self, selected: Sql) -> list[int]:
+        found = await self._connection.fetch(
             f"SELECT m.rid FROM memory m WHERE {numbered(selected)} ORDER BY m.rid",
             *selected.parameters,
         )
+        return [rid for (rid,) in found]
 
     async def _expire_rows(self, collection: Collection, now: int) -> None:
         found = await self._connection.fetch(
@@ -246,7 +247,7 @@ class Operation:
             f"SELECT {COLUMNS} FROM memory m WHERE {numbered(selected)} ORDER BY m.rid",
             *selected.parameters,
         )
-        return [to_record(row) for row in found]
+        return [to_record(tuple(row)) for row in found]
 
     async def _delete_rows(
         self, collection: Collection, rids: Sequence[int], *, keep_vectors: bool = True

@@ -28,8 +28,8 @@ def columns(with_vectors: bool) -> str:
 
 
 def record(row: Row, with_vectors: bool) -> Record:
-    """The record of a row of `columns`."""
+    """The record of a row of `columns`; one that has no vector has None."""
     if not with_vectors:
         return to_record(tuple(row))
     *own, data, given = row
-    return to_record((*own, vectors.as_given(data, given)))
+    return to_record((*own, vectors.as_given(data, given) or None))

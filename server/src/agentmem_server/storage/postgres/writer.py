@@ -1,6 +1,7 @@
 """Writes: a batch of operations in one transaction, each all or nothing."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from agentmem_client.errors import APIError
@@ -142,20 +143,23 @@ def _wanted(writes: Sequence[Write]) -> tuple[set[Name], list[tuple[Name, str]]]
     ids: list[tuple[Name, str]] = []
     for write in writes:
         match write:
-            case Put():
-                named = [record.id for record in write.records]
-            case Update() | Restore():
-                named = [write.id]
-            case Delete():
-                named = [] if write.selection.filter is not None else list(write.selection.ids or ())
             case PutCollection() | DropCollection():
                 names.add((write.tenant, write.name))
-                continue
-            case Archive() | Refresh():
-                named = []
-            case _:
-                continue
-        name = (write.tenant, write.collection)
-        names.add(name)
-        ids += [(name, id) for id in named]
+            case Put() | Update() | Delete() | Restore() | Archive() | Refresh():
+                name = (write.tenant, write.collection)
+                names.add(name)
+                with suppress(APIError):  # told when its turn comes
+                    ids += [(name, id) for id in _ids(write)]
     return names, ids
+
+
+def _ids(write: Write) -> Sequence[str]:
+    """The ids of records that a write asks for one by one."""
+    match write:
+        case Put():
+            return [record.id for record in write.records]
+        case Update() | Restore():
+            return [write.id]
+        case Delete(selection=selection) if selection.filter is None:
+            return selection.ids or ()
+    return ()

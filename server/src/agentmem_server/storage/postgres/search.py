@@ -1,0 +1,129 @@
+"""Searches: candidates, their ranking, and the records of the best."""
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import times
+from .. import Candidates, Collection, Ranked, Record, SearchRequest
+from ..sql import Dialect
+from ..vector_index import normalised
+from . import rows
+from .candidates import Again, Finder, Found
+from .connections import Connection
+
+_IN_THREAD = 1_000
+"""How many candidates at least are ranked beside the event loop, as it takes longer to get there
+with fewer."""
+_VECTORS = """
+SELECT m.rid, m.version, v.data FROM memory m
+LEFT JOIN embedding v ON v.cid = m.cid AND v.rid = m.rid AND v.place = 0
+WHERE m.cid = $1 AND m.rid = ANY($2::bigint[])
+"""
+
+
+class _NotRead(Exception):
+    """Vectors are asked for that are yet to be read."""
+
+
+async def search(
+    connection: Connection, dialect: Dialect, collection: Collection, request: SearchRequest
+) -> list[tuple[Record, float]]:
+    """The ranked records with their scores, best first.
+
+    Candidates and records are read one after the other. Where a write came between that matters,
+    or the quick way can't tell, it is done again, thoroughly and in one snapshot.
+    """
+    now = times.now()
+    finder = Finder(connection, dialect, collection, request, now)
+    try:
+        return await _Search(finder, await finder.find()).run()
+    except Again:
+        async with rows.snapshot(connection):
+            return await _Search(finder, await finder.find(thorough=True)).run()
+
+
+class _Search:
+    """What is done with the candidates that were found.
+
+    Args:
+        finder: who found them.
+        found: which.
+    """
+
+    def __init__(self, finder: Finder, found: Found) -> None:
+        self._connection = finder.connection
+        self._collection = finder.collection
+        self._request = finder.request
+        self._now = finder.now
+        self._found = found
+        self._vectors: dict[int, NDArray[np.float32]] = {}
+        self._wanted: list[int] = []
+
+    async def run(self) -> list[tuple[Record, float]]:
+        """Rank and read.
+
+        Raises:
+            Again: a write came between.
+        """
+        ids, scores = await self._rank()
+        if not len(ids):
+            return []
+        records = await self._records(ids.tolist())
+        return [
+            (records[rid], score) for rid, score in zip(ids.tolist(), scores.tolist(), strict=True)
+        ]
+
+    async def _rank(self) -> Ranked:
+        """Rank, and where vectors are asked for, once more when these are read."""
+        found = self._found
+        candidates = Candidates(
+            found.ids,
+            found.similarities,
+            found.keyword_ids,
+            found.keyword_scores,
+            vectors=self._known_vectors,
+        )
+        while True:
+            try:
+                if len(found.ids) < _IN_THREAD and not self._vectors:
+                    return self._request.rank(candidates)
+                return await asyncio.to_thread(self._request.rank, candidates)
+            except _NotRead:
+                await self._read_vectors(self._wanted)
+
+    def _known_vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        self._wanted = ids.tolist()
+        if not self._wanted:
+            return np.zeros((0, self._collection.embedding.dimension), np.float32)
+        if any(rid not in self._vectors for rid in self._wanted):
+            raise _NotRead
+        return np.stack([self._vectors[rid] for rid in self._wanted])
+
+    async def _read_vectors(self, rids: Sequence[int]) -> None:
+        found = await self._connection.fetch(_VECTORS, self._collection.key, rids)
+        self._found.check((row["rid"], row["version"]) for row in found)
+        if len(found) < len(set(rids)):
+            raise Again
+        nothing = np.zeros(self._collection.embedding.dimension, np.float32)
+        for rid, _, data in found:
+            given = nothing if data is None else np.frombuffer(data, "<f4")
+            self._vectors[rid] = normalised(given)
+
+    async def _records(self, rids: Sequence[int]) -> dict[int, Record]:
+        with_vectors = self._request.with_vectors
+        found = await self._connection.fetch(
+            f"SELECT {rows.columns(with_vectors)} FROM memory m "
+            "WHERE m.cid = $1 AND m.rid = ANY($2::bigint[])",
+            self._collection.key,
+            rids,
+        )
+        records = {one.seq: one for one in (rows.record(row, with_vectors) for row in found)}
+        self._found.check((one.seq, one.version) for one in records.values())
+        if len(records) < len(set(rids)) or any(
+            one.is_expired(self._now) for one in records.values()
+        ):
+            raise Again
+        return records
