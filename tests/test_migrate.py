@@ -503,7 +503,7 @@ def test_a_terminal_shows_how_far_it_is(path: Path, postgres: "Postgres") -> Non
     finally:
         os.close(terminal)
     rows = 26 + 6 + 48
-    for doing, total in (("moving", rows), ("comparing", 2 * rows)):
+    for doing, total in (("moving", rows), ("indexing", 2), ("comparing", 2 * rows)):
         assert re.search(rf"{doing}: 100%\|█+\| {total}/{total} ", shown.decode())
 
 

@@ -92,7 +92,6 @@ class _Bars:
             desc=doing,
             total=total,
             initial=done,
-            unit=" rows",
             disable=not self._shows,
             file=sys.stderr,
         )

@@ -30,7 +30,7 @@ class Progress(Protocol):
     """Is told how far it is."""
 
     def begin(self, doing: str, total: int, done: int) -> None:
-        """Something of so many rows begins, so many of them are done."""
+        """Something of so many rows or steps begins, so many of them are done."""
 
     def advance(self, rows: int = 1) -> None:
         """So many more are done."""
@@ -83,7 +83,7 @@ async def migrate(source: Source, address: Address, progress: Progress) -> Migra
             sums = await _compare(source, target, progress)
             return Migrated(state, True, sums)
         await _move(source, target, state, progress)
-        await target.tidy()
+        await _index(target, progress)
         sums = await _compare(source, target, progress)
         state = await target.finish(state)
         return Migrated(state, False, sums)
@@ -107,6 +107,14 @@ async def _move(source: Source, target: Target, state: State, progress: Progress
         async for chunk in made:
             await target.add(chunk, state)
             progress.advance(chunk.count)
+
+
+async def _index(target: Target, progress: Progress) -> None:
+    steps = (target.index, target.analyze)
+    progress.begin("indexing", len(steps), 0)
+    for step in steps:
+        await step()
+        progress.advance()
 
 
 async def _read_ahead(made: Iterator[T]) -> AsyncGenerator[T]:

@@ -8,7 +8,7 @@ import asyncpg
 from agentmem_client.errors import Conflict, Unavailable
 
 from ... import times
-from ...storage.postgres import schema
+from ...storage.postgres import hnsw, schema
 from ...storage.postgres.blocking import check_version
 from ...storage.postgres.clock import Clock
 from ...storage.postgres.connections import (
@@ -110,13 +110,17 @@ class Target:
             keywords = PendingKeywords(self.connection)
             for cid, rid in chunk.indexed:
                 keywords.changed(cid, rid)
-            await keywords.write()
+            await keywords.write(times.now())
             await self.connection.execute(f"UPDATE migration SET {chunk.kind} = $1", chunk.last)
 
-    async def tidy(self) -> None:
-        """Tell the planner what there is now, and clear away what the filling left behind."""
+    async def analyze(self) -> None:
+        """Tell the planner what there is, and clear away what the filling has left behind."""
         tables = "collection, memory, embedding, tag, keyword, term, event, image, api_key"
         await self.connection.execute(f"VACUUM (ANALYZE) {tables}")
+
+    async def index(self) -> None:
+        """Make the indexes that a server would begin to make in its first minute."""
+        await hnsw.tend(self.connection)
 
     async def finish(self, state: State) -> State:
         """The schema is a server's from now on.
