@@ -7,8 +7,8 @@ import pytest
 from agentmem_server.transfer.migration.sums import (
     COUNTERS,
     Group,
-    Sums,
     Summing,
+    Sums,
     checksum,
     differing,
     total,
