@@ -107,8 +107,8 @@ async def _states(connection: Connection, threshold: int) -> list[_State]:
         FULL JOIN index i USING (cid)
         LEFT JOIN LATERAL (
             SELECT count(*) FROM (
-                SELECT FROM embedding e WHERE e.cid = c.cid LIMIT $1
-            ) AS some
+                SELECT FROM embedding v WHERE v.cid = c.cid LIMIT $1
+            ) AS e
         ) AS n ON c.dimension IS NOT NULL
         ORDER BY cid
         """,
