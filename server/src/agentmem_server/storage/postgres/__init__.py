@@ -114,7 +114,7 @@ class PostgresStore:
                 dialect = await dialect_of(connection)
                 extension_schema = await schema.check_extension(connection, make=True)
                 await set_up(connection, address.schema, extension_schema)
-                await schema.prepare(connection, address.schema)
+                await schema.prepare(connection, address.schema, address.partitions)
                 clock = await connection.fetchrow("SELECT identity, eid FROM clock")
                 assert clock is not None
         finally:
