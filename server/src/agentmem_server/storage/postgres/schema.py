@@ -226,7 +226,7 @@ async def prepare(connection: Connection, schema: str, partitions: int = 0) -> N
         Unavailable: with what is missing, or what the schema is; or a migration into it is not
             finished.
     """
-    await prepare_tables(connection, schema)
+    await prepare_tables(connection, schema, partitions)
     await check_whole(connection, schema)
 
 
@@ -245,7 +245,7 @@ async def check_whole(connection: Connection, schema: str) -> None:
         )
 
 
-async def prepare_tables(connection: Connection, schema: str) -> None:
+async def prepare_tables(connection: Connection, schema: str, partitions: int = 0) -> None:
     """As `prepare`, be a migration finished or not."""
     if await version(connection, schema) == VERSION:
         return

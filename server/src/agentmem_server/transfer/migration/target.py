@@ -191,7 +191,7 @@ async def open_target(address: Address) -> AsyncIterator[Target]:
             await _lock(connection, address.schema)
             await set_up(connection, address.schema, extension_schema)
             if await schema.version(connection, address.schema) is None:
-                await schema.prepare_tables(connection, address.schema)
+                await schema.prepare_tables(connection, address.schema, address.partitions)
             await check_version(connection, address.schema)
             yield Target(connection, address.schema)
     finally:
