@@ -1,9 +1,12 @@
 """What the commands have in common: their settings, and how they are refused."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import ValidationError
+from tqdm import tqdm
 
 from ..settings import Settings
 
@@ -60,3 +63,21 @@ def without_prefix(message: str) -> str:
 
 def _variable(location: tuple[int | str, ...]) -> str:
     return "_".join(str(part) for part in location).upper()
+
+
+def shows_progress(options: argparse.Namespace) -> bool:
+    """Whether somebody watches."""
+    return not options.quiet and sys.stderr.isatty()
+
+
+def say(text: str) -> None:
+    """A line on standard error, above the progress that is shown there."""
+    tqdm.write(f"agentmem: {text}", file=sys.stderr)
+
+
+def without_secrets(url: str) -> str:
+    """A database's URL as it may be shown: without user, password and options but the schema."""
+    parts = urlsplit(url)
+    options = urlencode([(name, one) for name, one in parse_qsl(parts.query) if name == "schema"])
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return f"{shown}?{options}" if options else shown
