@@ -214,7 +214,9 @@ def _open_tracing(settings: Settings) -> "Tracing | None":
 def _pool(settings: Settings) -> Pool:
     if settings.pool_min > settings.pool_max:
         raise InvalidRequest("AGENTMEM_POOL_MIN must not be larger than AGENTMEM_POOL_MAX")
-    return Pool(settings.pool_min, settings.pool_max, settings.pool_timeout)
+    return Pool(
+        settings.pool_min, settings.pool_max, settings.pool_timeout, settings.database_timeout
+    )
 
 
 def _limits(settings: Settings) -> Limits:

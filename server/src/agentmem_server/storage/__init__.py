@@ -219,11 +219,15 @@ class Snapshot(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Connections to a database server: how many, and the seconds that a call waits for one."""
+    """Connections to a database server: how many, and for how many seconds.
+
+    A call waits ``timeout`` for one, and may keep it for ``call_timeout``.
+    """
 
     min_size: int = 5
     max_size: int = 20
     timeout: float = 5.0
+    call_timeout: float = 25.0
 
 
 async def open_store(

@@ -40,6 +40,7 @@ from .connections import (
     Connection,
     Connections,
     acquired,
+    close,
     connect,
     disconnect,
     failing_as_unavailable,
@@ -48,6 +49,7 @@ from .connections import (
     set_up,
 )
 from .dialect import dialect_of
+from .erasures import Erasures
 from .listener import Listener, channel
 from .tending import Tending
 from .writer import Writer
@@ -61,8 +63,6 @@ _NAMES: Mapping[Callable[..., object], str] = {
 }
 """What these are called in metrics and traces; all others are by their own names."""
 
-_AGAIN = 1.0
-"""Seconds after which erasures that could not be read are asked for again."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -83,7 +83,7 @@ class PostgresStore:
         *,
         identity: str,
         last_event: int,
-        seconds: float,
+        bounds: Pool,
         watch: Watch,
     ) -> None:
         """Use `open`."""
@@ -91,17 +91,14 @@ class PostgresStore:
         self.identity = identity
         self._connections = connections
         self._dialect = dialect
-        self._seconds = seconds
+        self._bounds = bounds
         self._watch = watch
         self._writer = Writer(dialect, channel(address.schema), process)
         self._under_way = 0
         self._ended = asyncio.Event()
         self._commit_listeners: list[Callable[[], None]] = []
-        self._erase_listeners: list[Callable[[str, str], None]] = []
-        self._erased_by = last_event
-        self._telling: asyncio.Task[None] | None = None
-        self._has_untold = False
-        self._listener = Listener(address, process, self._announce, self._hear_of_erasure)
+        self._erasures = Erasures(lambda after: self._read(events.erased, after), last_event)
+        self._listener = Listener(address, process, self._announce, self._erasures.hear)
         self._tending = Tending(address)
 
     @classmethod
@@ -131,7 +128,7 @@ class PostgresStore:
             dialect,
             identity=clock["identity"].hex,
             last_event=clock["eid"],
-            seconds=pool.timeout,
+            bounds=pool,
             watch=watch,
         )
         try:
@@ -228,7 +225,7 @@ class PostgresStore:
 
     def on_erase(self, listener: Callable[[str, str], None]) -> None:
         """Call this, likewise, with tenant and user that another server of this store erased."""
-        self._erase_listeners.append(listener)
+        self._erasures.listen(listener)
 
     async def figures(self, tenant: str, user_id: str | None, since: int) -> Figures:
         """What there is of a tenant or of one of its users; days from that of ``since`` on."""
@@ -258,13 +255,11 @@ class PostgresStore:
         """Finish what was accepted, and let go of the connections."""
         await self._tending.close()
         await self._listener.close()
-        if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.wait([self._telling])
+        await self._erasures.close()
         while self._under_way:
             self._ended.clear()
             await self._ended.wait()
-        await self._connections.close()
+        await close(self._connections)
 
     async def _check_database(self) -> None:
         async def check(connection: Connection) -> None:
@@ -282,25 +277,6 @@ class PostgresStore:
     def _announce(self) -> None:
         for listener in self._commit_listeners:
             listener()
-
-    def _hear_of_erasure(self) -> None:
-        self._has_untold = True
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell_of_erasures())
-
-    async def _tell_of_erasures(self) -> None:
-        while self._has_untold:
-            self._has_untold = False  # what is heard of from here on may not be among the next
-            try:
-                erased = await self._read(events.erased, self._erased_by)
-            except Unavailable:
-                self._has_untold = True
-                await asyncio.sleep(_AGAIN)
-                continue
-            for eid, tenant, user_id in erased:
-                self._erased_by = eid
-                for listener in self._erase_listeners:
-                    listener(tenant, user_id)
 
     async def _read(
         self,
@@ -323,7 +299,7 @@ class PostgresStore:
         self._under_way += 1
         try:
             with failing_as_unavailable("written" if name == "write" else "read"):
-                async with acquired(self._connections, self._seconds) as connection:
+                async with acquired(self._connections, self._bounds) as connection:
                     started = time.perf_counter()
                     try:
                         return await function(connection, *args, **kwargs)
