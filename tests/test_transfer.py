@@ -508,7 +508,7 @@ def test_a_terminal_shows_how_far_it_is(database: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["export", "--database", "postgres://x"], "use sqlite:///path/to/file.db"),
+        (["export", "--database", "mysql://x"], "use sqlite:///path/to/file.db"),
         (["export", "--database", "sqlite:///none.db"], "there is no database none.db"),
         (["export", "--database", "sqlite:///some.db", "--collection", "x"], "no collection 'x'"),
         (["export", "--database", "sqlite:///some.db", "-o", "/dev/null"], "use > to write"),
