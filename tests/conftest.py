@@ -10,11 +10,17 @@ import sys
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import httpx
@@ -30,7 +36,10 @@ STOP_SECONDS = 30.0
 
 
 class Server:
-    """One server process on one file and one port; it can be killed and started again."""
+    """One server process on one file and one port; it can be killed and started again.
+
+    With a ``database_url`` it is on that instead of a file of its own.
+    """
 
     def __init__(
         self,
@@ -38,8 +47,10 @@ class Server:
         *,
         environment: Mapping[str, str] | None = None,
         wrapper: Sequence[str] = (),
+        database_url: str | None = None,
     ) -> None:
         self.database = folder / "memories.db"
+        self.database_url = database_url or f"sqlite:///{self.database}"
         self.log = folder / "server.log"
         self.environment = dict(environment or {})
         self.wrapper = tuple(wrapper)
@@ -51,7 +62,7 @@ class Server:
         """Start the process, without waiting for what becomes of it."""
         command = [*self.wrapper, sys.executable, "-m", "agentmem_server.cli", "serve"]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--database", f"sqlite:///{self.database}"]
+        command += ["--database", self.database_url]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, env={**os.environ, **self.environment}, stdout=log, stderr=log
@@ -59,8 +70,8 @@ class Server:
         return self.process
 
     def start(self) -> "Server":
-        """Start it, and return when it can take traffic."""
-        process = self.launch()
+        """Start it, unless it was launched, and return when it can take traffic."""
+        process = self.process or self.launch()
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             if process.poll() is not None or time.monotonic() > deadline:
@@ -171,13 +182,25 @@ class Postgres:
 
     def kill(self) -> None:
         """End all of its processes at once, as ``kill -9`` does."""
+        postmaster = self._signal(signal.SIGKILL)
+        psutil.wait_procs([postmaster], timeout=STOP_SECONDS)
+
+    def pause(self) -> None:
+        """Let it hang: connections can be made, and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it hang no more."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> psutil.Process:
         pid = self._server.get_pid()
         assert pid is not None
         postmaster = psutil.Process(pid)
         for process in [postmaster, *postmaster.children(recursive=True)]:
             with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs([postmaster], timeout=STOP_SECONDS)
+                process.send_signal(number)
+        return postmaster
 
     def url(self, schema: str | None = None) -> str:
         """The URL of a schema; where none is named, of one that isn't there yet."""
@@ -185,13 +208,67 @@ class Postgres:
         return f"postgresql://postgres@/postgres?host={self._folder}&schema={schema}"
 
 
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    # Not in a folder of pytest's: each pytest that root starts closes those of the others to
+    # PostgreSQL's own user.
+    with TemporaryDirectory(prefix="agentmem-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(Path(folder)).start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """One that all tests share: use schemas of your own, and leave it running."""
-    server = Postgres(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    yield server
-    server.stop()
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def postgres_of_module() -> Iterator[Postgres]:
+    """What `own_postgres` is, before it is seen to."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres(postgres_of_module: Postgres) -> Postgres:
+    """One that a module's tests may kill, and which runs when a test begins."""
+    with suppress(psutil.NoSuchProcess):
+        postgres_of_module.resume()
+    return postgres_of_module.start()
+
+
+@pytest.fixture(scope="session")
+def replicas(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres
+) -> Iterator[tuple[Server, Server]]:
+    """Two servers of one schema that all tests share: use collections of your own.
+
+    They are started at the same moment, on a schema that isn't there yet.
+    """
+    url = postgres.url()
+    both = [
+        Server(
+            tmp_path_factory.mktemp("replica"),
+            environment={"AGENTMEM_SWEEP_INTERVAL": "0.3"},
+            database_url=url,
+        )
+        for _ in range(2)
+    ]
+    try:
+        for server in both:
+            server.launch()
+        one, other = (server.start() for server in both)
+        yield one, other
+        for server in both:
+            server.stop()
+    finally:
+        for server in both:
+            server.kill()
 
 
 class Redis:

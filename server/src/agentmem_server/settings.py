@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     """How many are open at most."""
     pool_timeout: Seconds = 5.0
     """How long a request waits for one of them; past it callers get 503."""
+    database_timeout: Seconds = 25.0
+    """How long PostgreSQL may take for one read or write; past it callers get 503."""
     redis_url: SecretStr | None = None
     """What the servers of one PostgreSQL share caches and rate limits by:
     ``redis://[[user]:password@]host:port/0``, ``rediss://`` or ``unix:///path/to/socket``."""

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from agentmem_client.errors import APIError, InvalidRequest, shown
 
@@ -94,9 +95,13 @@ __all__ = [
     "Sweep",
     "Update",
     "Write",
+    "is_postgres",
+    "needing_extra",
     "open_keys",
     "open_snapshot",
     "open_store",
+    "shown_url",
+    "sqlite_path",
 ]
 
 
@@ -217,11 +222,15 @@ class Snapshot(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Connections to a database server: how many, and the seconds that a call waits for one."""
+    """Connections to a database server: how many, and for how many seconds.
+
+    A call waits ``timeout`` for one, and may keep it for ``call_timeout``.
+    """
 
     min_size: int = 5
     max_size: int = 20
     timeout: float = 5.0
+    call_timeout: float = 25.0
 
 
 async def open_store(
@@ -289,6 +298,22 @@ def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:
     from .sqlite import snapshot
 
     return snapshot.open_snapshot(Path(path))
+
+
+def shown_url(url: str) -> str:
+    """A store's URL as logs and messages may have it: without user, password and options."""
+    if not is_postgres(url):
+        return url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "postgresql:"
+    _, at, host = parts.netloc.rpartition("@")
+    if "@" in url and not at:  # whose is what is before it, nobody can tell
+        return "postgresql:"
+    schema = dict(parse_qsl(parts.query)).get("schema")
+    query = "" if schema is None else f"?{urlencode({'schema': schema})}"
+    return f"postgresql://{host}{parts.path}{query}"
 
 
 def is_postgres(url: str) -> bool:

@@ -40,13 +40,16 @@ from .connections import (
     Connection,
     Connections,
     acquired,
+    close,
     connect,
+    disconnect,
     failing_as_unavailable,
     is_down,
     open_pool,
     set_up,
 )
 from .dialect import dialect_of
+from .erasures import Erasures
 from .listener import Listener, channel
 from .tending import Tending
 from .writer import Writer
@@ -59,6 +62,7 @@ _NAMES: Mapping[Callable[..., object], str] = {
     keys.any_there: "has_keys",
 }
 """What these are called in metrics and traces; all others are by their own names."""
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,7 +83,7 @@ class PostgresStore:
         *,
         identity: str,
         last_event: int,
-        seconds: float,
+        bounds: Pool,
         watch: Watch,
     ) -> None:
         """Use `open`."""
@@ -87,16 +91,14 @@ class PostgresStore:
         self.identity = identity
         self._connections = connections
         self._dialect = dialect
-        self._seconds = seconds
+        self._bounds = bounds
         self._watch = watch
         self._writer = Writer(dialect, channel(address.schema), process)
         self._under_way = 0
         self._ended = asyncio.Event()
         self._commit_listeners: list[Callable[[], None]] = []
-        self._erase_listeners: list[Callable[[str, str], None]] = []
-        self._erased_by = last_event
-        self._telling: asyncio.Task[None] | None = None
-        self._listener = Listener(address, process, self._announce, self._hear_of_erasure)
+        self._erasures = Erasures(lambda after: self._read(events.erased, after), last_event)
+        self._listener = Listener(address, process, self._announce, self._erasures.hear)
         self._tending = Tending(address)
 
     @classmethod
@@ -118,17 +120,22 @@ class PostgresStore:
                 clock = await connection.fetchrow("SELECT identity, eid FROM clock")
                 assert clock is not None
         finally:
-            await connection.close()
+            await disconnect(connection)
+        connections = await open_pool(address, extension_schema, pool)
         store = cls(
             address,
-            await open_pool(address, extension_schema, pool),
+            connections,
             dialect,
             identity=clock["identity"].hex,
             last_event=clock["eid"],
-            seconds=pool.timeout,
+            bounds=pool,
             watch=watch,
         )
-        await store._listener.start()
+        try:
+            await store._listener.start()
+        except BaseException:
+            connections.terminate()
+            raise
         store._tending.start()
         return store
 
@@ -218,7 +225,7 @@ class PostgresStore:
 
     def on_erase(self, listener: Callable[[str, str], None]) -> None:
         """Call this, likewise, with tenant and user that another server of this store erased."""
-        self._erase_listeners.append(listener)
+        self._erasures.listen(listener)
 
     async def figures(self, tenant: str, user_id: str | None, since: int) -> Figures:
         """What there is of a tenant or of one of its users; days from that of ``since`` on."""
@@ -248,12 +255,11 @@ class PostgresStore:
         """Finish what was accepted, and let go of the connections."""
         await self._tending.close()
         await self._listener.close()
-        if self._telling is not None:
-            await asyncio.wait([self._telling])
+        await self._erasures.close()
         while self._under_way:
             self._ended.clear()
             await self._ended.wait()
-        await self._connections.close()
+        await close(self._connections)
 
     async def _check_database(self) -> None:
         async def check(connection: Connection) -> None:
@@ -271,20 +277,6 @@ class PostgresStore:
     def _announce(self) -> None:
         for listener in self._commit_listeners:
             listener()
-
-    def _hear_of_erasure(self) -> None:
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell_of_erasures())
-
-    async def _tell_of_erasures(self) -> None:
-        try:
-            erased = await self._read(events.erased, self._erased_by)
-        except Unavailable:
-            return  # the listener has lost its connection too, and asks again when it has one
-        for eid, tenant, user_id in erased:
-            self._erased_by = eid
-            for listener in self._erase_listeners:
-                listener(tenant, user_id)
 
     async def _read(
         self,
@@ -307,7 +299,7 @@ class PostgresStore:
         self._under_way += 1
         try:
             with failing_as_unavailable("written" if name == "write" else "read"):
-                async with acquired(self._connections, self._seconds) as connection:
+                async with acquired(self._connections, self._bounds) as connection:
                     started = time.perf_counter()
                     try:
                         return await function(connection, *args, **kwargs)

@@ -21,6 +21,7 @@ else:
     Connections = asyncpg.Pool
 
 _CONNECT_SECONDS = 5.0
+_GOODBYE_SECONDS = 1.0
 _RETRY_AFTER = 1.0
 _MOST_PARTITIONS = 256
 
@@ -125,14 +126,19 @@ async def connect(address: Address) -> Connection:
             return await asyncpg.connect(
                 address.dsn, timeout=_CONNECT_SECONDS, server_settings=_SETTINGS
             )
-        except (ValueError, asyncpg.ClientConfigurationError) as error:
+        except asyncpg.ClientConfigurationError as error:
             raise InvalidRequest(f"the database URL can't be used: {error}") from None
+        except ValueError:  # which quotes what may be a password
+            raise InvalidRequest(
+                "the database URL can't be used: percent-encode what is special in user and "
+                "password, and give the port as a number"
+            ) from None
 
 
 async def disconnect(connection: Connection) -> None:
     """Let go of a connection of our own, be it lost already."""
     with suppress(*_DOWN):  # by then it has been cut
-        await connection.close(timeout=_CONNECT_SECONDS)
+        await connection.close(timeout=_GOODBYE_SECONDS)
 
 
 async def set_up(connection: Connection, schema: str, extension_schema: str) -> None:
@@ -161,9 +167,20 @@ async def open_pool(address: Address, extension_schema: str, pool: Pool) -> Conn
     Raises:
         Unavailable: they can't be made; the message says why.
     """
+    milliseconds = max(1, int(pool.call_timeout * 1_000))
+    bounds = {
+        # Ends there what is no longer waited for here.
+        "statement_timeout": f"{milliseconds}ms",
+        # Who waits for a lock hears of that, before there is no time left for anything else.
+        "lock_timeout": f"{max(1, milliseconds * 2 // 5)}ms",
+    }
 
     async def init(connection: Connection) -> None:
-        await set_up(connection, address.schema, extension_schema)
+        try:
+            await set_up(connection, address.schema, extension_schema)
+        except BaseException:
+            connection.terminate()  # or asyncpg would say goodbye, and wait for an answer
+            raise
 
     with failing_as_unavailable():
         return await asyncpg.create_pool(
@@ -171,31 +188,60 @@ async def open_pool(address: Address, extension_schema: str, pool: Pool) -> Conn
             min_size=pool.min_size,
             max_size=pool.max_size,
             timeout=_CONNECT_SECONDS,
-            server_settings=_SETTINGS,
+            server_settings=_SETTINGS | bounds,
             init=init,
             reset=_keep_settings,
         )
 
 
 @asynccontextmanager
-async def acquired(pool: Connections, seconds: float) -> AsyncIterator[Connection]:
-    """One of a pool's connections, given back afterwards.
+async def acquired(pool: Connections, bounds: Pool) -> AsyncIterator[Connection]:
+    """One of a pool's connections, given back afterwards; cut when it is kept for too long.
+
+    The database may hang, or what is on the way to it: then nothing but a clock tells.
 
     Raises:
-        Unavailable: none was free for so many seconds, or the database does not answer.
+        Unavailable: none was free in time, or what it was for took too long.
     """
     try:
-        connection = await pool.acquire(timeout=seconds)
+        connection = await pool.acquire(timeout=bounds.timeout)
     except TimeoutError as error:
         raise Unavailable(
-            f"no connection to the database was free for {seconds:g} s: try again, or raise "
+            f"no connection to the database was free for {bounds.timeout:g} s: try again, or raise "
             "AGENTMEM_POOL_MAX",
             retry_after=_RETRY_AFTER,
         ) from error
+    is_late = False
+
+    def give_up() -> None:
+        nonlocal is_late
+        is_late = True
+        connection.terminate()  # whoever waits for an answer has an error now
+
+    clock = asyncio.get_running_loop().call_later(bounds.call_timeout, give_up)
     try:
         yield connection  # type: ignore[misc]  # the pool's proxy of one
+    except asyncio.CancelledError:
+        connection.terminate()  # at once: an answer is still to come on it, or never
+        raise
+    except _DOWN as error:
+        if not is_late:
+            raise
+        raise Unavailable(
+            f"the database did not answer within {bounds.call_timeout:g} s: try again, ask for "
+            "less at once, or raise AGENTMEM_DATABASE_TIMEOUT",
+            retry_after=_RETRY_AFTER,
+        ) from error
     finally:
+        clock.cancel()
         await pool.release(connection)
+
+
+async def close(pool: Connections) -> None:
+    """Let go of a pool's connections, be the database gone or not."""
+    with suppress(TimeoutError):  # then they have been cut
+        async with asyncio.timeout(_GOODBYE_SECONDS):
+            await pool.close()
 
 
 async def _keep_settings(_connection: Any) -> None:

@@ -272,14 +272,19 @@ async def version(connection: Connection, schema: str) -> int | None:
         Unavailable: the tables in the schema are not ours.
     """
     name = f"{quoted(schema)}.schema_version"
-    if await connection.fetchval("SELECT to_regclass($1)", name) is not None:
-        found: int = await connection.fetchval(f"SELECT version FROM {name}")
-        return found
-    if await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE n.nspname = $1 AND c.relkind IN ('r', 'p'))",
+    # In one statement: between two of them another server may make the tables.
+    seen = await connection.fetchrow(
+        "SELECT to_regclass($1) IS NOT NULL, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n "
+        "ON n.oid = c.relnamespace WHERE n.nspname = $2 AND c.relkind IN ('r', 'p'))",
+        name,
         schema,
-    ):
+    )
+    assert seen is not None
+    is_ours, has_tables = seen
+    if is_ours:
+        found: int | None = await connection.fetchval(f"SELECT version FROM {name}")
+        return found
+    if has_tables:
         raise Unavailable(
             f"the schema {schema!r} has tables of another program: name another with ?schema="
         )

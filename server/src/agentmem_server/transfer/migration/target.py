@@ -32,6 +32,13 @@ PATIENCE = "10s"
 # Reading the source may take its time in a transaction, and so may a statement about all rows.
 _SETTINGS = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0"
 
+_COUNTERS = "UPDATE clock SET commits = $1, cid = $2, rid = $3, eid = $4, forgotten = $5"
+_GROWN = """
+UPDATE collection c SET documents = c.documents + n.documents, words = c.words + n.words
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS n(cid, documents, words)
+WHERE c.cid = n.cid
+"""
+
 
 @dataclass(frozen=True)
 class State:
@@ -79,10 +86,9 @@ class Target:
                     f"the schema {self._schema!r} holds memories or keys already: name a new one "
                     "with ?schema= in --to"
                 )
-            numbers = source.numbers
-            clock.cid, clock.rid, clock.eid = numbers.cid, numbers.rid, numbers.eid
-            clock.forgotten = numbers.forgotten
-            await clock.save(connection)
+            last = source.numbers
+            numbers = (clock.commits, last.cid, last.rid, last.eid, last.forgotten)
+            await connection.execute(_COUNTERS, *numbers)
             collections = [(*row, clock.commits) for row in source.collections.values()]
             await self._copy("collection", (*COLLECTION, "version"), collections)
             await self._copy("api_key", API_KEY, source.keys)
@@ -110,7 +116,13 @@ class Target:
             keywords = PendingKeywords(self.connection)
             for cid, rid in chunk.indexed:
                 keywords.changed(cid, rid)
-            await keywords.write(times.now())
+            grown = await keywords.write(times.now())
+            await self.connection.execute(
+                _GROWN,
+                list(grown),
+                [size.documents for size in grown.values()],
+                [size.words for size in grown.values()],
+            )
             await self.connection.execute(f"UPDATE migration SET {chunk.kind} = $1", chunk.last)
 
     async def analyze(self) -> None:
