@@ -59,6 +59,13 @@ TABLES = (
 OWN = {"identity", "started_at", "finished_at"}
 """Columns that are each migration's own."""
 
+WRONG_COUNTS = """
+SELECT * FROM collection c, LATERAL (
+    SELECT count(*) AS documents, coalesce(sum(length), 0) AS words FROM keyword WHERE cid = c.cid
+) AS k WHERE (c.documents, c.words) <> (k.documents, k.words) OR c.documents = 0
+"""
+"""Collections whose index of words is not what BM25 is told."""
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -200,6 +207,7 @@ def test_what_is_killed_goes_on_and_ends_as_what_is_not(large: Path, postgres: "
     assert main(arguments(large, killed)) == 0
     assert is_finished(killed)
     assert content(killed) == content(straight)
+    assert query(killed, WRONG_COUNTS) == []
     assert sha256(large.read_bytes()).digest() == before
 
 

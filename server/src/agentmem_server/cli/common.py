@@ -3,7 +3,6 @@
 import argparse
 import sys
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import ValidationError
 from tqdm import tqdm
@@ -73,11 +72,3 @@ def shows_progress(options: argparse.Namespace) -> bool:
 def say(text: str) -> None:
     """A line on standard error, above the progress that is shown there."""
     tqdm.write(f"agentmem: {text}", file=sys.stderr)
-
-
-def without_secrets(url: str) -> str:
-    """A database's URL as it may be shown: without user, password and options but the schema."""
-    parts = urlsplit(url)
-    options = urlencode([(name, one) for name, one in parse_qsl(parts.query) if name == "schema"])
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    return f"{shown}?{options}" if options else shown

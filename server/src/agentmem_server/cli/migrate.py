@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 from tqdm import tqdm
 
 from .. import times
-from ..storage import is_postgres, needing_extra, sqlite_path
-from .common import Refused, say, shows_progress, without_secrets
+from ..storage import is_postgres, needing_extra, shown_url, sqlite_path
+from .common import Refused, say, shows_progress
 
 if TYPE_CHECKING:
     from ..transfer.migration.moving import Migrated
@@ -74,7 +74,7 @@ def _migrate(options: argparse.Namespace) -> int:
                 status=1,
             ) from None
     if not options.quiet:
-        _receipt(migrated, path, without_secrets(options.target))
+        _receipt(migrated, path, shown_url(options.target))
     return 0
 
 

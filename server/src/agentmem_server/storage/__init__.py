@@ -95,10 +95,13 @@ __all__ = [
     "Sweep",
     "Update",
     "Write",
+    "is_postgres",
+    "needing_extra",
     "open_keys",
     "open_snapshot",
     "open_store",
     "shown_url",
+    "sqlite_path",
 ]
 
 

@@ -32,6 +32,8 @@ PATIENCE = "10s"
 # Reading the source may take its time in a transaction, and so may a statement about all rows.
 _SETTINGS = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0"
 
+_COUNTERS = "UPDATE clock SET commits = $1, cid = $2, rid = $3, eid = $4, forgotten = $5"
+
 
 @dataclass(frozen=True)
 class State:
@@ -79,10 +81,9 @@ class Target:
                     f"the schema {self._schema!r} holds memories or keys already: name a new one "
                     "with ?schema= in --to"
                 )
-            numbers = source.numbers
-            clock.cid, clock.rid, clock.eid = numbers.cid, numbers.rid, numbers.eid
-            clock.forgotten = numbers.forgotten
-            await clock.save(connection)
+            last = source.numbers
+            numbers = (clock.commits, last.cid, last.rid, last.eid, last.forgotten)
+            await connection.execute(_COUNTERS, *numbers)
             collections = [(*row, clock.commits) for row in source.collections.values()]
             await self._copy("collection", (*COLLECTION, "version"), collections)
             await self._copy("api_key", API_KEY, source.keys)
