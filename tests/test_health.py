@@ -40,9 +40,11 @@ def failing(error: BaseException) -> Check:
 
 
 def client(
-    checks: Mapping[str, Check], optional: Mapping[str, Check] | None = None
+    checks: Mapping[str, Check],
+    optional: Mapping[str, Check] | None = None,
+    known: Mapping[str, Check] | None = None,
 ) -> httpx.AsyncClient:
-    app = Starlette(routes=HealthRoutes(checks, optional).routes())
+    app = Starlette(routes=HealthRoutes(checks, optional, known).routes())
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://agentmem")
 
@@ -278,6 +280,21 @@ async def test_an_outcome_is_asked_for_again_in_time(monkeypatch: pytest.MonkeyP
         assert (await api.get("/health")).json()["status"] == "degraded"
         await asyncio.sleep(0.02)
         assert (await api.get("/health")).json()["status"] == "healthy"
+
+
+async def test_what_is_known_is_told_as_it_is_and_degrades_alike() -> None:
+    outcomes = iter([failing(OSError("it is gone")), fine, failing(OSError("again"))])
+
+    async def redis() -> None:
+        await next(outcomes)()
+
+    async with client({"database": fine}, {"llm": fine}, {"redis": redis}) as api:
+        for expected in ("degraded", "healthy", "degraded"):
+            status, health, ready, said = await ask(api)
+            assert (status, health.status, ready, said) == (200, expected, 200, "ready")
+            assert health.checks.keys() == {"database", "llm", "redis"}
+            assert health.checks["llm"].status == "ok"
+    assert health.checks["redis"].error == "again"
 
 
 class LLM(ThreadingHTTPServer):

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpx
@@ -391,11 +392,17 @@ async def test_a_limit_is_held_without_redis_too(open_one: OpenApp, redis: "Redi
 # --- Settings --------------------------------------------------------------------------------
 
 
-async def test_with_sqlite_it_is_refused(open_api: "OpenApi") -> None:
+def names(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir()]
+
+
+async def test_with_sqlite_it_is_refused(open_api: "OpenApi", tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'memories.db'}"
     with pytest.raises(InvalidRequest, match="one server owns a SQLite file") as refused:
-        async with open_api(redis_url="redis://:Secret@localhost"):
+        async with open_api(database_url=url, redis_url="redis://:Secret@localhost"):
             pass
     assert "Secret" not in str(refused.value)
+    assert names(tmp_path) == []  # and nothing was made
 
 
 async def test_a_url_that_is_none_is_refused(open_api: "OpenApi", postgres: "Postgres") -> None:

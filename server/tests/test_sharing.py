@@ -4,7 +4,7 @@ import asyncio
 import builtins
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from agentmem_client import models as m
@@ -14,10 +14,12 @@ from agentmem_server.access.callers import Caller
 from agentmem_server.access.shared_windows import SharedWindows
 from agentmem_server.engine.results import Results
 from agentmem_server.engine.search import Found
-from agentmem_server.sharing import NO_COPIES, Kind, open_sharing
+from agentmem_server.sharing import NO_COPIES, Kind, Tally, open_sharing
 from agentmem_server.sharing import link as links
 from agentmem_server.sharing.link import PLACES, Link
+from agentmem_server.sharing.redis_copies import RedisCopies
 from redis.asyncio import ConnectionPool
+from redis.asyncio import Redis as Client
 from redis.exceptions import AuthenticationError, ConnectionError, ResponseError
 from structlog.testing import capture_logs
 
@@ -200,6 +202,46 @@ async def test_a_defect_is_no_failure_of_redis() -> None:
     with pytest.raises(KeyError):
         await link.ask("limit", operations.run)
     assert link.is_up
+
+
+# --- What is erased while it is written ------------------------------------------------------
+
+
+class Erasing:
+    """A link by which nothing goes; with the first write a user is erased, and swept at once."""
+
+    def __init__(self) -> None:
+        self.tallies = {"result": Tally()}
+        self.asked: list[str] = []
+        self.copies: RedisCopies | None = None
+
+    async def ask(self, name: str, operation: Callable[[], Awaitable[Any]]) -> Any:
+        assert self.copies is not None
+        self.asked.append(name)
+        if self.asked == ["result"]:
+            await self.copies.forget()
+        return 0 if name == "erasure" else True
+
+
+async def test_what_was_written_around_an_erasure_is_removed_and_no_more_written() -> None:
+    link, woken = Erasing(), asyncio.Event()
+    copies = RedisCopies(cast("Link", link), Client(), "prefix:", woken.set)
+    link.copies = copies
+    await copies.put("result", {b"%d" % n: b"" for n in range(250)}, 60, since=0)
+    assert link.asked == ["result", "erasure"]  # of three parts the first, and the sweep meanwhile
+    assert woken.is_set()
+    await copies.settle()
+    assert link.asked == ["result", "erasure", "erasure"]
+    await copies.settle()  # nothing is owed any more
+    assert len(link.asked) == 3
+
+
+async def test_what_was_computed_before_an_erasure_is_not_written() -> None:
+    link, woken = Erasing(), asyncio.Event()
+    copies = RedisCopies(cast("Link", link), Client(), "prefix:", woken.set)
+    copies.forget_soon()
+    await copies.put("result", {b"a": b""}, 60, since=0)
+    assert link.asked == []
 
 
 # --- Results ---------------------------------------------------------------------------------
@@ -389,3 +431,4 @@ async def test_a_limit_goes_on_from_what_this_server_let_through() -> None:
     assert await windows.get_moving_window("a", 3, 10) == (1_000.0, 3)
     counters.is_away = False
     assert await windows.get_moving_window("a", 3, 10) == (1_000.0, 2)
+    assert await windows.acquire_entry("a", 3, 10)  # though here it is full: the shared one decides

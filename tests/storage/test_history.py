@@ -507,8 +507,9 @@ async def test_a_deleted_record_comes_back_to_its_place(notes: "Notes", clock: "
     await notes.put("before", "hello", session_id="s")
     await notes.put("a", "alpha", metadata={"n": 1}, session_id="s", vectors=NORTH)
     await notes.put("after", "omega", session_id="s")
-    for number in range(3_000):  # so many that the index of vectors is packed when they go
-        await notes.store.write([notes.putting(notes.record(str(number), ""))])
+    # So many that the index of vectors is packed when they go.
+    many = [notes.record(str(number), "") for number in range(3_000)]
+    await notes.store.write([notes.putting(record) for record in many])
     assert (await notes.near(NORTH))[0] == "a"
     seq = (await notes.get_there("a")).seq
     for going in (notes.deleting("a"), notes.deleting(session_id="s"), notes.deleting()):

@@ -77,6 +77,7 @@ async def open_app(
         llm = _llm_check(settings)
         if llm is not None:
             stack.push_async_callback(llm.close)
+        redis_url = _redis_url(settings)
         if embedder is None:
             embedder = await open_configured_embedder(settings)
             stack.push_async_callback(embedder.close)
@@ -84,7 +85,9 @@ async def open_app(
             settings.database_url, readers=settings.readers, pool=_pool(settings), watch=watch
         )
         stack.push_async_callback(store.close)
-        sharing = await _open_sharing(settings, store, stack)
+        sharing: Sharing | None = None
+        if redis_url is not None:
+            sharing = await stack.enter_async_context(open_sharing(redis_url, store.identity))
         copies = NO_COPIES if sharing is None else sharing.copies
         engine = Engine(store, embedder, _limits(settings), watch, copies)
         stack.push_async_callback(engine.close)
@@ -183,7 +186,7 @@ def _llm_check(settings: Settings) -> LLMCheck | None:
     return LLMCheck(settings.llm_url, None if key is None else key.get_secret_value())
 
 
-async def _open_sharing(settings: Settings, store: Store, stack: AsyncExitStack) -> Sharing | None:
+def _redis_url(settings: Settings) -> str | None:
     if settings.redis_url is None:
         return None
     if settings.database_url.partition(":")[0] == "sqlite":
@@ -191,8 +194,7 @@ async def _open_sharing(settings: Settings, store: Store, stack: AsyncExitStack)
             "AGENTMEM_REDIS_URL is for the servers of one PostgreSQL, and one server owns a SQLite "
             "file: leave it out, or name a postgresql:// database"
         )
-    url = settings.redis_url.get_secret_value()
-    return await stack.enter_async_context(open_sharing(url, store.identity))
+    return settings.redis_url.get_secret_value()
 
 
 def _open_tracing(settings: Settings) -> "Tracing | None":

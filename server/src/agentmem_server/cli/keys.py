@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from .. import times
 from ..access.access import DEFAULT_TENANT
 from ..access.keyring import described, key_id, new_key
-from ..storage import ApiKey, open_keys
+from ..storage import ApiKey, open_keys, shown_url
 from .common import Refused, add_database, read_settings, without_prefix
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ def _create(options: argparse.Namespace) -> int:
     sys.stderr.write(f"agentmem: this is shown once; it goes into X-API-Key. Its id is {key.id}\n")
     if is_first:
         sys.stderr.write(
-            f"agentmem: it is the first key of {settings.database_url}: from now on every request "
-            "needs one; what was stored without keys belongs to the tenant "
+            f"agentmem: it is the first key of {shown_url(settings.database_url)}: from now on "
+            "every request needs one; what was stored without keys belongs to the tenant "
             f"{DEFAULT_TENANT!r}\n"
         )
     return 0

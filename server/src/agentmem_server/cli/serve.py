@@ -18,7 +18,7 @@ from .. import __version__
 from ..addresses import is_loopback, parse_networks
 from ..app import open_app
 from ..settings import Settings
-from ..storage import open_keys
+from ..storage import open_keys, shown_url
 from ..telemetry.log import configure_logging
 from .common import Refused, add_database, read_settings
 
@@ -65,7 +65,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     async def run() -> bool:
         async with open_app(settings) as app:
-            _log.info("opened", version=__version__, database=settings.database_url)
+            _log.info("opened", version=__version__, database=shown_url(settings.database_url))
             server = _Server(config(app), app.state.close_streams)
             # What is there by now stays: looking through it for what is not in use any more would
             # hold everybody up for some 40 ms, each time that the collector looks through all.

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from agentmem_client.errors import APIError, InvalidRequest, shown
 
@@ -97,6 +98,7 @@ __all__ = [
     "open_keys",
     "open_snapshot",
     "open_store",
+    "shown_url",
 ]
 
 
@@ -293,6 +295,22 @@ def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:
     from .sqlite import snapshot
 
     return snapshot.open_snapshot(Path(path))
+
+
+def shown_url(url: str) -> str:
+    """A store's URL as logs and messages may have it: without user, password and options."""
+    if not _is_postgres(url):
+        return url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "postgresql:"
+    _, at, host = parts.netloc.rpartition("@")
+    if "@" in url and not at:  # whose is what is before it, nobody can tell
+        return "postgresql:"
+    schema = dict(parse_qsl(parts.query)).get("schema")
+    query = "" if schema is None else f"?{urlencode({'schema': schema})}"
+    return f"postgresql://{host}{parts.path}{query}"
 
 
 def _is_postgres(url: str) -> bool:

@@ -75,5 +75,6 @@ def condition(collection: Collection, selection: Selection, now: int, dialect: D
     if selection.ids is not None:
         parts.append(dialect.ids(selection.ids))
     if selection.filter is not None:
-        parts.append(compile_filter(selection.filter, collection.key, dialect))
+        compiled = compile_filter(selection.filter, collection.key, dialect)
+        parts.append(dialect.filtered(compiled))
     return all_of(parts)

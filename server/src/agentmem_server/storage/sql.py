@@ -42,6 +42,7 @@ class Dialect:
         ids: whether a record has one of so many ids.
         begins: what narrows a column of namespaces to those whose text begins like this one;
             nothing where the column's own index does.
+        filtered: a filter's condition as it stands beside others.
         path: a metadata path as the table ``tag`` has it.
         value: a tag's value likewise.
     """
@@ -53,6 +54,7 @@ class Dialect:
     lower: Callable[[str], str]
     ids: Callable[[Sequence[str]], Sql]
     begins: Callable[[str, str], Sql | None]
+    filtered: Callable[[Sql], Sql]
     path: Callable[[str], str]
     value: Callable[[tags.Indexed], tags.Indexed]
 

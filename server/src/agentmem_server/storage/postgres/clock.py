@@ -40,14 +40,3 @@ class Clock:
         """An id for a new event."""
         self.eid += 1
         return self.eid
-
-    async def save(self, connection: Connection) -> None:
-        """Write the numbers back."""
-        await connection.execute(
-            "UPDATE clock SET cid = $1, rid = $2, eid = $3, commits = $4, forgotten = $5",
-            self.cid,
-            self.rid,
-            self.eid,
-            self.commits,
-            self.forgotten,
-        )

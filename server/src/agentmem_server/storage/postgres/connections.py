@@ -23,6 +23,7 @@ else:
 _CONNECT_SECONDS = 5.0
 _GOODBYE_SECONDS = 1.0
 _RETRY_AFTER = 1.0
+_MOST_PARTITIONS = 256
 
 _SETTINGS = {
     "application_name": "agentmem",
@@ -58,10 +59,15 @@ _DOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a database is: what asyncpg connects to, and the schema of our tables."""
+    """Where a database is: what asyncpg connects to, and the schema of our tables.
+
+    Attributes:
+        partitions: of the tables that grow, where they are yet to be made; 0 is one table each.
+    """
 
     dsn: str
     schema: str
+    partitions: int = 0
 
     @classmethod
     def parse(cls, url: str) -> "Address":
@@ -80,7 +86,13 @@ class Address:
         schema = options.pop("schema", "agentmem")
         if not 0 < len(schema.encode()) < 64 or "\0" in schema:
             raise InvalidRequest("the database URL's schema must have 1 to 63 characters")
-        return cls(urlunsplit(parts._replace(query=urlencode(options))), schema)
+        partitions = options.pop("partitions", "0")
+        if not partitions.isdecimal() or int(partitions) > _MOST_PARTITIONS:
+            raise InvalidRequest(
+                f"the database URL's partitions must be a number up to {_MOST_PARTITIONS}"
+            )
+        dsn = urlunsplit(parts._replace(query=urlencode(options)))
+        return cls(dsn, schema, int(partitions))
 
 
 @contextmanager
@@ -114,8 +126,13 @@ async def connect(address: Address) -> Connection:
             return await asyncpg.connect(
                 address.dsn, timeout=_CONNECT_SECONDS, server_settings=_SETTINGS
             )
-        except (ValueError, asyncpg.ClientConfigurationError) as error:
+        except asyncpg.ClientConfigurationError as error:
             raise InvalidRequest(f"the database URL can't be used: {error}") from None
+        except ValueError:  # which quotes what may be a password
+            raise InvalidRequest(
+                "the database URL can't be used: percent-encode what is special in user and "
+                "password, and give the port as a number"
+            ) from None
 
 
 async def disconnect(connection: Connection) -> None:

@@ -100,15 +100,19 @@ async def _states(connection: Connection, threshold: int) -> list[_State]:
         WITH index AS (
             SELECT substr(c.relname, {len(_NAME) + 1})::bigint AS cid, i.indisvalid AS is_valid
             FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-            WHERE i.indrelid = 'embedding'::regclass AND c.relname ~ '^{_NAME}[0-9]+$'
+            WHERE c.relname ~ '^{_NAME}[0-9]+$' AND (
+                i.indrelid = 'embedding'::regclass OR i.indrelid IN (
+                    SELECT inhrelid FROM pg_inherits WHERE inhparent = 'embedding'::regclass
+                )
+            )
         )
         SELECT cid, c.dimension, n.count, c.is_indexed, i.is_valid
         FROM (SELECT * FROM collection WHERE metric = 'cosine') AS c
         FULL JOIN index i USING (cid)
         LEFT JOIN LATERAL (
             SELECT count(*) FROM (
-                SELECT FROM embedding e WHERE e.cid = c.cid LIMIT $1
-            ) AS some
+                SELECT FROM embedding v WHERE v.cid = c.cid LIMIT $1
+            ) AS e
         ) AS n ON c.dimension IS NOT NULL
         ORDER BY cid
         """,
@@ -127,8 +131,11 @@ async def _make(connection: Connection, state: _State) -> int:
     if state.is_valid and state.is_indexed:
         return 0
     if not state.is_valid:
+        table = await connection.fetchval(  # the partition that the collection is in, or all
+            "SELECT tableoid::regclass::text FROM embedding WHERE cid = $1 LIMIT 1", state.cid
+        )
         await connection.execute(
-            f"CREATE INDEX CONCURRENTLY {_NAME}{state.cid:d} ON embedding USING hnsw "
+            f"CREATE INDEX CONCURRENTLY {_NAME}{state.cid:d} ON {table} USING hnsw "
             f"((binary_quantize(data)::bit({state.dimension:d})) bit_hamming_ops) "
             f"WHERE cid = {state.cid:d}"
         )

@@ -96,7 +96,7 @@ class PostgresKeys:
         address = Address.parse(url)
         self._connection = BlockingConnection(address)
         try:
-            self._connection.run("opened", _open, address.schema, make)
+            self._connection.run("opened", _open, address, make)
         except BaseException:
             self._connection.close()
             raise
@@ -133,11 +133,12 @@ class PostgresKeys:
         self.close()
 
 
-async def _open(connection: Connection, name: str, make: bool) -> None:
+async def _open(connection: Connection, address: Address, make: bool) -> None:
+    name = address.schema
     is_new = make and await schema.version(connection, name) is None
     if not is_new:
         await check_version(connection, name)
     extension = await schema.check_extension(connection, make=is_new)
     await set_up(connection, name, extension)
     if is_new:
-        await schema.prepare(connection, name)
+        await schema.prepare(connection, name, address.partitions)

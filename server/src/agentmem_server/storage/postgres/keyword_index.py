@@ -76,14 +76,19 @@ WITH gone AS (
 UPDATE term t SET documents = t.documents - f.documents FROM fewer f
 WHERE t.cid = f.cid AND t.term = f.term AND t.documents > f.documents
 """
-_COUNT = """
-UPDATE collection c SET documents = c.documents + n.documents, words = c.words + n.words
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS n(cid, documents, words)
-WHERE c.cid = n.cid
-"""
-
 Key = tuple[int, int]
 """Of a row: the collection's key and the row id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many memories an index has, and how many words in them."""
+
+    documents: int = 0
+    words: int = 0
+
+    def __add__(self, more: "Size") -> "Size":
+        return Size(self.documents + more.documents, self.words + more.words)
 
 
 class PendingKeywords:
@@ -120,12 +125,16 @@ class PendingKeywords:
             "UPDATE collection SET documents = 0, words = 0 WHERE cid = $1", cid
         )
 
-    async def write(self, now: int) -> None:
+    async def write(self, now: int) -> dict[int, Size]:
         """Bring the index in line with the rows, which are all written.
 
         Args:
             now: microseconds; a turn that expired by then is none.
+
+        Returns:
+            By how much each collection's index has grown, for the collection's own row.
         """
+        grown: dict[int, Size] = {}
         for keys, places in self._chunks():
             read = await self._connection.fetch(
                 _READ, *_columns(keys, 2), *_columns(places, 4), now
@@ -135,8 +144,11 @@ class PendingKeywords:
             else:
                 changes = await asyncio.to_thread(_changes, read)
             await changes.write(self._connection)
+            for cid, size in changes.grown.items():
+                grown[cid] = grown.get(cid, Size()) + size
         self._changed.clear()
         self._around.clear()
+        return grown
 
     def _chunks(self) -> Iterator[tuple[Sequence[Key], Sequence[tuple[int, int, str | None, str]]]]:
         keys, places = sorted(self._changed), list(self._around)
@@ -153,13 +165,13 @@ class _Changes:
         rows: of ``keyword``, without what stays as it was.
         gone: which are to be removed.
         documents: how many more memories have a term, by collection and term.
-        totals: how many more memories a collection has, and how many more words in them.
+        grown: by how much a collection's index has.
     """
 
     rows: list[tuple[int, int, str, int]] = field(default_factory=list)
     gone: list[Key] = field(default_factory=list)
     documents: Counter[tuple[int, str]] = field(default_factory=Counter)
-    totals: dict[int, list[int]] = field(default_factory=dict)
+    grown: dict[int, Size] = field(default_factory=dict)
 
     def add(
         self,
@@ -172,21 +184,17 @@ class _Changes:
         one = (old or {}).keys() ^ (new or {}).keys()
         for term in one:
             self.documents[cid, term] += 1 if new and term in new else -1
-        total = self.totals.setdefault(cid, [0, 0])
-        total[0] += (new is not None) - (old is not None)
-        total[1] += words
+        more = Size((new is not None) - (old is not None), words)
+        self.grown[cid] = self.grown.get(cid, Size()) + more
 
     async def write(self, connection: Connection) -> None:
         """Change the tables; each row's keys in the same order for all who write."""
         more = sorted((*key, count) for key, count in self.documents.items() if count > 0)
         fewer = sorted((*key, -count) for key, count in self.documents.items() if count < 0)
-        totals = [(cid, *sums) for cid, sums in sorted(self.totals.items()) if any(sums)]
         if self.rows:
             await connection.execute(_PUT, *_columns(self.rows, 4), *_columns(more, 3))
         if self.gone or fewer:
             await connection.execute(_REMOVE, *_columns(self.gone, 2), *_columns(fewer, 3))
-        if totals:
-            await connection.execute(_COUNT, *_columns(totals, 3))
 
 
 def _changes(read: Sequence[asyncpg.Record]) -> _Changes:

@@ -82,7 +82,7 @@ class Listener:
             while True:
                 await _until_lost(connection)
                 _log.warning("the connection that hears of commits is lost")
-                await disconnect(connection)
+                connection.terminate()  # a farewell may wait for ever
                 self._connection = connection = await self._again()
                 _log.info("the connection that hears of commits is back")
                 self._on_events()

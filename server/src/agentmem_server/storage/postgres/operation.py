@@ -49,7 +49,7 @@ class Operation:
     Attributes:
         draft: the memories as the transaction has them.
         history: what it adds to their history.
-        touched: collections that it wrote to, by tenant and name.
+        touched: the keys of collections that it wrote to.
     """
 
     def __init__(self, connection: Connection, dialect: Dialect, clock: Clock) -> None:
@@ -60,7 +60,7 @@ class Operation:
         self.keywords = PendingKeywords(connection)
         self.draft = Draft(connection, self.keywords)
         self.history = History(connection, clock, self.draft)
-        self.touched: set[Name] = set()
+        self.touched: set[int] = set()
 
     async def prepare(self, names: set[Name], ids: Sequence[tuple[Name, str]]) -> None:
         """Read together what writes will ask for: collections, and records by their ids."""
@@ -72,10 +72,12 @@ class Operation:
 
     async def _collection(self, tenant: str, name: str) -> Collection | None:
         """One collection, as the transaction has it."""
-        self.touched.add((tenant, name))
         if (tenant, name) not in self._collections:
             await self.prepare({(tenant, name)}, ())
-        return self._collections[tenant, name]
+        found = self._collections[tenant, name]
+        if found is not None:
+            self.touched.add(found.key)
+        return found
 
     async def put(self, write: Put) -> list[Stored]:
         """Store records, all or none."""
@@ -354,7 +356,7 @@ class Operation:
             if found:
                 rids = [rid for rid, _ in found]
                 await self._delete_rows(collection, rids, keep_vectors=False)
-                self.touched.add((collection.tenant, collection.name))
+                self.touched.add(collection.key)
             alive = sum(is_alive for _, is_alive in found)
             records += alive
             kept += alive > 0

@@ -69,7 +69,7 @@ CREATE TABLE memory (
     version bigint NOT NULL,
     PRIMARY KEY (cid, rid),
     UNIQUE (cid, id)
-);
+)/*memory*/;
 CREATE INDEX memory_by_created ON memory (cid, created_at, rid);
 CREATE INDEX memory_by_updated ON memory (cid, updated_at, rid);
 CREATE INDEX memory_by_user ON memory (cid, user_id, rid) WHERE user_id IS NOT NULL;
@@ -90,7 +90,7 @@ CREATE TABLE embedding (
     data vector NOT NULL,
     given bytea,
     PRIMARY KEY (cid, rid, place)
-) WITH (toast_tuple_target = 8160);
+)/*embedding*/;
 
 -- See tags.py: `path` is `tags.short_path`, `value` is `tags.as_text`.
 CREATE TABLE tag (
@@ -100,7 +100,7 @@ CREATE TABLE tag (
     kind smallint NOT NULL,
     value text COLLATE "C" NOT NULL,
     "full" text COLLATE "C" NOT NULL
-);
+)/*tag*/;
 CREATE INDEX tag_by_value ON tag (cid, path, kind, value, rid);
 CREATE INDEX tag_by_rid ON tag (cid, rid);
 
@@ -115,7 +115,7 @@ CREATE TABLE keyword (
     counts jsonb NOT NULL,
     length integer NOT NULL,
     PRIMARY KEY (cid, rid)
-) WITH (toast_tuple_target = 8160);
+)/*keyword*/;
 CREATE INDEX keyword_by_term ON keyword USING gin (counts);
 
 -- How many rows of `keyword` have a term.
@@ -124,7 +124,7 @@ CREATE TABLE term (
     term text COLLATE "C" NOT NULL,
     documents bigint NOT NULL,
     PRIMARY KEY (cid, term)
-) WITH (fillfactor = 70);
+)/*term*/;
 
 -- What happened to each memory, one after the other. A memory that changes its scope is deleted in
 -- one and added in the other, so that an event has one scope. An `erased` one is of a user alone.
@@ -187,14 +187,24 @@ CREATE TABLE api_key (
 CREATE INDEX api_key_by_tenant ON api_key (tenant);
 """
 
+_GROWING = {
+    "memory": "",
+    "embedding": " WITH (toast_tuple_target = 8160)",
+    "tag": "",
+    "keyword": " WITH (toast_tuple_target = 8160)",
+    "term": " WITH (fillfactor = 70)",
+}
+"""The tables that may be made in parts, by their collections, and how each part is stored."""
+
 _MIGRATIONS: Mapping[int, str] = {}
 """What makes tables of one version tables of the next."""
 
 
-async def prepare(connection: Connection, schema: str) -> None:
+async def prepare(connection: Connection, schema: str, partitions: int = 0) -> None:
     """Make the tables in a new schema, bring older ones up to date, refuse any other.
 
-    One server at a time does it, in one transaction; all others wait for it.
+    One server at a time does it, in one transaction; all others wait for it. New tables that grow
+    are made in so many partitions, if any.
 
     Raises:
         Unavailable: with what is missing, or what the schema is.
@@ -205,7 +215,7 @@ async def prepare(connection: Connection, schema: str) -> None:
         await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", schema)
         found = await version(connection, schema)
         if found is None:
-            await _make(connection, schema)
+            await _make(connection, schema, partitions)
             return
         if found > VERSION:
             raise Unavailable(
@@ -223,26 +233,24 @@ async def version(connection: Connection, schema: str) -> int | None:
     Raises:
         Unavailable: the tables in the schema are not ours.
     """
-    found = await _told_version(connection, schema)
-    if found is None and await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE n.nspname = $1 AND c.relkind = 'r')",
-        schema,
-    ):
-        found = await _told_version(connection, schema)  # made meanwhile, by another server?
-        if found is None:
-            raise Unavailable(
-                f"the schema {schema!r} has tables of another program: name another with ?schema="
-            )
-    return found
-
-
-async def _told_version(connection: Connection, schema: str) -> int | None:
     name = f"{quoted(schema)}.schema_version"
-    if await connection.fetchval("SELECT to_regclass($1)", name) is None:
-        return None
-    found: int = await connection.fetchval(f"SELECT version FROM {name}")
-    return found
+    # In one statement: between two of them another server may make the tables.
+    seen = await connection.fetchrow(
+        "SELECT to_regclass($1) IS NOT NULL, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n "
+        "ON n.oid = c.relnamespace WHERE n.nspname = $2 AND c.relkind IN ('r', 'p'))",
+        name,
+        schema,
+    )
+    assert seen is not None
+    is_ours, has_tables = seen
+    if is_ours:
+        found: int | None = await connection.fetchval(f"SELECT version FROM {name}")
+        return found
+    if has_tables:
+        raise Unavailable(
+            f"the schema {schema!r} has tables of another program: name another with ?schema="
+        )
+    return None
 
 
 async def check_extension(connection: Connection, *, make: bool) -> str:
@@ -292,10 +300,24 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-async def _make(connection: Connection, schema: str) -> None:
+def tables(partitions: int) -> str:
+    """The statements that make the tables."""
+    text, parts = _TABLES, ""
+    for name, storage in _GROWING.items():
+        made = " PARTITION BY HASH (cid)" if partitions else storage
+        text = text.replace(f"/*{name}*/", made)
+        for number in range(partitions):
+            parts += (
+                f"CREATE TABLE {name}_{number} PARTITION OF {name} "
+                f"FOR VALUES WITH (MODULUS {partitions}, REMAINDER {number}){storage};\n"
+            )
+    return text + parts
+
+
+async def _make(connection: Connection, schema: str, partitions: int) -> None:
     # IF NOT EXISTS asks for the right to make schemas even where there is this one.
     if await connection.fetchval("SELECT to_regnamespace($1)", quoted(schema)) is None:
         await connection.execute(f"CREATE SCHEMA {quoted(schema)}")
-    await connection.execute(_TABLES)
+    await connection.execute(tables(partitions))
     await connection.execute("CREATE TABLE schema_version (version integer NOT NULL)")
     await connection.execute("INSERT INTO schema_version VALUES ($1)", VERSION)

@@ -28,6 +28,7 @@ SQLITE = Dialect(
     lower=lambda expression: f"agentmem_lower({expression})",
     ids=_ids,
     begins=lambda _column, _text: None,
+    filtered=lambda condition: condition,
     path=lambda path: path,
     value=lambda value: value,
 )
