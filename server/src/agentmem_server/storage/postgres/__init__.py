@@ -63,8 +63,6 @@ _NAMES: Mapping[Callable[..., object], str] = {
 }
 """What these are called in metrics and traces; all others are by their own names."""
 
-_AGAIN = 1.0
-"""Seconds after which erasures that could not be read are asked for again."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -99,16 +97,8 @@ class PostgresStore:
         self._under_way = 0
         self._ended = asyncio.Event()
         self._commit_listeners: list[Callable[[], None]] = []
-<<<<<<< HEAD
         self._erasures = Erasures(lambda after: self._read(events.erased, after), last_event)
         self._listener = Listener(address, process, self._announce, self._erasures.hear)
-=======
-        self._erase_listeners: list[Callable[[str, str], None]] = []
-        self._erased_by = last_event
-        self._telling: asyncio.Task[None] | None = None
-        self._has_untold = False
-        self._listener = Listener(address, process, self._announce, self._hear_of_erasure)
->>>>>>> main
         self._tending = Tending(address)
 
     @classmethod
@@ -265,13 +255,7 @@ class PostgresStore:
         """Finish what was accepted, and let go of the connections."""
         await self._tending.close()
         await self._listener.close()
-<<<<<<< HEAD
         await self._erasures.close()
-=======
-        if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.wait([self._telling])
->>>>>>> main
         while self._under_way:
             self._ended.clear()
             await self._ended.wait()
@@ -294,28 +278,6 @@ class PostgresStore:
         for listener in self._commit_listeners:
             listener()
 
-<<<<<<< HEAD
-=======
-    def _hear_of_erasure(self) -> None:
-        self._has_untold = True
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell_of_erasures())
-
-    async def _tell_of_erasures(self) -> None:
-        while self._has_untold:
-            self._has_untold = False  # what is heard of from here on may not be among the next
-            try:
-                erased = await self._read(events.erased, self._erased_by)
-            except Unavailable:
-                self._has_untold = True
-                await asyncio.sleep(_AGAIN)
-                continue
-            for eid, tenant, user_id in erased:
-                self._erased_by = eid
-                for listener in self._erase_listeners:
-                    listener(tenant, user_id)
-
->>>>>>> main
     async def _read(
         self,
         read: Callable[Concatenate[Connection, P], Awaitable[R]],
