@@ -1,5 +1,6 @@
 """The candidates of a search, of both channels, read by one query."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -94,7 +95,8 @@ class Finder:
         """What the channels find.
 
         Args:
-            thorough: compare all, by no index, and numbers of any size. In a snapshot.
+            thorough: compare all, by no index, and numbers of any size. In a snapshot, as where
+                it `reads_twice`.
 
         Raises:
             Again: when it must be thorough.
@@ -106,17 +108,24 @@ class Finder:
         if self._is_narrowed or (thorough and self._asked is not None):
             selected = statement.condition(self._selected)
             statement.part("selected", f"SELECT m.rid FROM memory m WHERE {selected}")
-        similarity, limit = self._add_dense(statement, rescored, thorough)
+        similarity, least = self._add_dense(statement, rescored, thorough)
         self._add_words(statement, query)
         found, scanned = await self._fetch(statement, similarity, query is not None)
         near = sum(one.similarity is not None for one in found)
-        if limit is not None and scanned == limit and near < self.request.depth:
+        if scanned >= least and near < self.request.depth:
             raise Again
-        if self._asked is not None and not self._asked.is_right(_known(found)):
-            if not thorough:
+        if self._asked is not None:
+            is_right = self._asked.is_right(_known(found))
+            if not is_right and not thorough:
                 raise Again
-            found = await self._compared(self._asked, found)
+            if not is_right or self._asked.is_rough:
+                found = await self._compared(self._asked, found, everything=not is_right)
         return _joined(found, self.request.depth)
+
+    @property
+    def reads_twice(self) -> bool:
+        """Whether `find` needs a snapshot, for it reads vectors once more."""
+        return self._asked is not None and self._asked.is_rough
 
     async def _prepare(self) -> tuple[keyword_search.Query | None, int]:
         """The terms' weights; and how many vectors to take from an index, 0 where there is none."""
@@ -135,19 +144,20 @@ class Finder:
 
     def _add_dense(
         self, statement: Statement, rescored: int, thorough: bool
-    ) -> tuple[str | None, int | None]:
-        """The part ``dense``: what it compares by, and how many rows it has if not all."""
+    ) -> tuple[str | None, float]:
+        """The part ``dense``: what it compares by, and from how many rows on there may be more."""
         if self._asked is None:
-            return None, None
+            return None, math.inf
         vector, depth = f"{statement.mark(self._asked.compared)}::vector", self.request.depth
         similarity = self._asked.similarity(vector)
+        limit = 2 * depth + 100
         if self._is_narrowed or thorough:
-            dense.add_selected(statement, self.collection, similarity, depth)
-            return similarity, None
+            most = limit if self._asked.is_rough else depth
+            dense.add_selected(statement, self.collection, similarity, most)
+            return similarity, math.inf
         if rescored:
             dense.add_indexed(statement, self.collection, vector, similarity, rescored, self.now)
-            return similarity, rescored
-        limit = 2 * depth + 100
+            return similarity, 0  # the index may give up before it has so many
         dense.add_scanned(statement, self.collection, similarity, limit)
         return similarity, limit
 
@@ -196,19 +206,22 @@ class Finder:
         count, *arrays = row
         return [_Row(*one) for one in zip(*(array or [] for array in arrays), strict=True)], count
 
-    async def _compared(self, asked: dense.Asked, found: Sequence[_Row]) -> list[_Row]:
-        """The same candidates of the keyword channel, and the nearest as they are counted here."""
-        selected = await self.connection.fetch(
-            f"SELECT m.rid, m.version FROM memory m WHERE {numbered(self._selected)}",
-            *self._selected.parameters,
-        )
-        rows = {rid: _Row(rid, version, None, None, None) for rid, version in selected}
-        rows.update({one.rid: one for one in found if one.score is not None})
-        near, others = await dense.compare(
-            self.connection, self.collection, asked, list(rows), self.request.depth
-        )
+    async def _compared(
+        self, asked: dense.Asked, found: Sequence[_Row], *, everything: bool
+    ) -> list[_Row]:
+        """The candidates, or all that is selected, with similarities that are counted here."""
+        rows = {one.rid: one for one in found}
+        if everything:
+            selected = await self.connection.fetch(
+                f"SELECT m.rid, m.version FROM memory m WHERE {numbered(self._selected)}",
+                *self._selected.parameters,
+            )
+            for rid, version in selected:
+                rows.setdefault(rid, _Row(rid, version, None, None, None))
+        scores = await dense.compare(self.connection, self.collection, asked, list(rows))
         for rid, row in rows.items():
-            row.similarity, row.other = near.get(rid), others.get(rid)
+            is_near = everything or row.similarity is not None
+            row.similarity, row.other = scores.get(rid) if is_near else None, scores.get(rid)
         return list(rows.values())
 
 

@@ -36,6 +36,14 @@ class Asked:
             return f"1 / (1 + (v.data <-> {vector}))"
         return f"-(v.data <#> {vector})"  # both of length 1 where the metric is cosine
 
+    @property
+    def is_rough(self) -> bool:
+        """Whether the best are compared once more, in float64.
+
+        Of distances float32 has 7 digits, and ranking stretches what little lies between them.
+        """
+        return self.metric == "euclidean"
+
     def is_right(self, similarities: Scores) -> bool:
         """Whether none is beyond the database's arithmetic, which is that of float32."""
         wrong = ~np.isfinite(similarities)
@@ -92,27 +100,16 @@ def add_indexed(
 
 
 async def compare(
-    connection: Connection,
-    collection: Collection,
-    asked: Asked,
-    rids: Sequence[int],
-    depth: int,
-) -> tuple[dict[int, float], dict[int, float]]:
-    """The similarities of rows, counted here in float64: for numbers the database can't multiply.
-
-    Returns:
-        Those of the ``depth`` nearest, and those of the others.
-    """
+    connection: Connection, collection: Collection, asked: Asked, rids: Sequence[int]
+) -> dict[int, float]:
+    """The similarities of rows, counted here in float64; of those that have vectors."""
     scores: dict[int, float] = {}
     for start in range(0, len(rids), _ROWS):
         part = rids[start : start + _ROWS]
         index = await _read(connection, collection, part)
         found = index.scores(asked.given, np.array(part, np.int64)).tolist()
         scores.update(zip(part, found, strict=True))
-    known = {rid: score for rid, score in scores.items() if not math.isnan(score)}
-    best = sorted(known, key=lambda rid: (known[rid], rid), reverse=True)[:depth]
-    near = {rid: known[rid] for rid in best}
-    return near, {rid: score for rid, score in known.items() if rid not in near}
+    return {rid: score for rid, score in scores.items() if not math.isnan(score)}
 
 
 async def _read(connection: Connection, collection: Collection, rids: Sequence[int]) -> VectorIndex:

@@ -139,6 +139,8 @@ async def _make(connection: Connection, state: _State) -> int:
             f"((binary_quantize(data)::bit({state.dimension:d})) bit_hamming_ops) "
             f"WHERE cid = {state.cid:d}"
         )
+    # Or the planner believes that the collection is small, and takes another way.
+    await connection.execute("ANALYZE embedding (cid); ANALYZE memory (cid, rid, expires_at)")
     await _note(connection, state.cid, is_indexed=True)
     return 1
 

@@ -34,15 +34,20 @@ async def search(
     """The ranked records with their scores, best first.
 
     Candidates and records are read one after the other. Where a write came between that matters,
-    or the quick way can't tell, it is done again, thoroughly and in one snapshot.
+    or the quick way can't tell, it is done again in one snapshot.
     """
-    now = times.now()
-    finder = Finder(connection, dialect, collection, request, now)
-    try:
-        return await _Search(finder, await finder.find()).run()
-    except Again:
-        async with rows.snapshot(connection):
-            return await _Search(finder, await finder.find(thorough=True)).run()
+    finder = Finder(connection, dialect, collection, request, times.now())
+    if not finder.reads_twice:
+        try:
+            return await _Search(finder, await finder.find()).run()
+        except Again:
+            pass
+    async with rows.snapshot(connection):
+        try:
+            found = await finder.find()
+        except Again:
+            found = await finder.find(thorough=True)
+        return await _Search(finder, found).run()
 
 
 class _Search:
