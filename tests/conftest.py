@@ -2,13 +2,14 @@
 
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -99,12 +100,20 @@ class Server:
             return False  # it doesn't listen yet
 
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Which of the processes this is that run tests side by side."""
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, nor will: it is free when a server is started there again.
+
+    It lies below those that clients are given, and no other process of this test run draws it.
+    """
+    while True:
+        port = 10_000 + 16 * secrets.randbelow(1_400) + WORKER % 16
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 MakeServer: TypeAlias = Callable[..., Server]
