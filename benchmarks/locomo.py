@@ -7,7 +7,8 @@ averaged over the questions.
 
     python benchmarks/locomo.py --data locomo.json
 
-It starts a server of its own, or uses the one that AGENTMEM_API_URL names.
+It starts a server of its own, on a new file or on the database that ``--database`` names, or uses
+the one that AGENTMEM_API_URL names.
 
 The data is not part of the project (its licence is CC BY-NC). The file holds ``{"conversations":
 [{"id", "turns": [{"id", "session", "date", "speaker", "text", "caption"}], "questions":
@@ -29,7 +30,7 @@ from agentmem_client import AgentMemClient, MemoryInput
 from agentmem_client.models import Mode
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
-from _server import running_server  # the examples' helper, which starts a server
+from _server import private_server, running_server  # the examples' helpers, which start a server
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop"}
 """What is measured; category 5 asks for what was never said."""
@@ -43,7 +44,8 @@ def main() -> int:
     conversations = json.loads(options.data.read_text())["conversations"]
     scores: dict[int, list[dict[str, float]]] = defaultdict(list)
     seconds: list[float] = []
-    with running_server() as api_url, AgentMemClient(api_url, timeout=300) as client:
+    server = private_server(database=options.database) if options.database else running_server()
+    with server as api_url, AgentMemClient(api_url, timeout=300) as client:
         for conversation in conversations:
             for category, figures, took in _measure(client, conversation, options.mode):
                 scores[category].append(figures)
@@ -59,6 +61,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="the data set")
     parser.add_argument("--mode", choices=["hybrid", "dense", "sparse"], default="hybrid")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="of the server's database, as postgresql://…?schema=locomo",
+    )
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument(
         "--at-least", type=float, default=0.72, help="the R@10 to reach (default: %(default)s)"
