@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -21,9 +22,26 @@ Hits = list[tuple[str, int]]
 """Id and version of each."""
 
 
+pytestmark = pytest.mark.every_engine
+
+
+class InTurns(httpx.AsyncHTTPTransport):
+    """Sends each request to the next of the servers, whichever it is for."""
+
+    def __init__(self, servers: "list[Server]") -> None:
+        super().__init__()
+        self._ports = cycle(server.port for server in servers)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.url = request.url.copy_with(port=next(self._ports))
+        return await super().handle_async_request(request)
+
+
 @pytest.fixture
-async def client(running_server: "Server") -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=running_server.url, timeout=60) as client:
+async def client(served: "list[Server]") -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(
+        base_url=served[0].url, transport=InTurns(served), timeout=60
+    ) as client:
         yield client
 
 
