@@ -56,9 +56,11 @@ def add_selected(statement: Statement, collection: Collection, similarity: str, 
     """Add ``dense`` (rid, similarity): the nearest of the part ``selected``, all compared."""
     statement.part(
         "dense",
-        f"SELECT s.rid, max({similarity}) AS similarity FROM selected s "
-        f"JOIN embedding v ON v.cid = {statement.mark(collection.key)} AND v.rid = s.rid "
-        f"GROUP BY s.rid ORDER BY similarity DESC, s.rid DESC LIMIT {statement.mark(depth)}",
+        "SELECT c.rid, max(c.similarity) AS similarity FROM ("
+        f"SELECT s.rid, {similarity} AS similarity FROM selected s "
+        f"JOIN embedding v ON v.cid = {statement.mark(collection.key)} AND v.rid = s.rid OFFSET 0"
+        ") AS c "  # compared first: the vectors are not to be sorted
+        f"GROUP BY c.rid ORDER BY similarity DESC, c.rid DESC LIMIT {statement.mark(depth)}",
     )
 
 

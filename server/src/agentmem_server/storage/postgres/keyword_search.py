@@ -114,13 +114,15 @@ def add(
 
 
 def _selected(collection: str, keys: str, matching: str) -> str:
-    """All that is selected, or where less has one of the terms, that."""
-    columns, selected = "k.rid, k.counts, k.length", "(SELECT count(*) FROM selected)"
+    """All that is selected; or of what has one of the terms, where that is less."""
+    columns, count = "k.rid, k.counts, k.length", "(SELECT count(*) FROM selected)"
+    # IS TRUE: as a join it might be planned for a few, when there are many.
+    is_selected = "(k.rid IN (SELECT s.rid FROM selected s)) IS TRUE"
     return (
         f"SELECT {columns} FROM selected s "
-        f"JOIN keyword k ON k.cid = {collection} AND k.rid = s.rid WHERE {selected} <= {matching} "
-        f"UNION ALL SELECT {columns} FROM keyword k JOIN selected s ON s.rid = k.rid "
-        f"WHERE k.counts ?| {keys}::text[] AND {selected} > {matching}"
+        f"JOIN keyword k ON k.cid = {collection} AND k.rid = s.rid WHERE {count} <= {matching} "
+        f"UNION ALL SELECT {columns} FROM keyword k "
+        f"WHERE k.counts ?| {keys}::text[] AND {is_selected} AND {count} > {matching}"
     )
 
 
