@@ -388,6 +388,37 @@ class FakeEmbedder:
         pass
 
 
+ENGINES = ("sqlite", "postgres")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What is marked ``every_engine`` runs on each, by its ``database_url`` or ``served``."""
+    if metafunc.definition.get_closest_marker("every_engine") is not None:
+        for name in ("database_url", "served"):
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, ENGINES, indirect=True)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """That of an empty database: a file, and in a test for every engine PostgreSQL's too."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return f"sqlite:///{tmp_path / 'memories.db'}"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.url()
+
+
+@pytest.fixture
+def served(request: pytest.FixtureRequest) -> list[Server]:
+    """The servers of one database that all tests share: use collections of your own.
+
+    One on a file, and in a test for every engine two on PostgreSQL.
+    """
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return [request.getfixturevalue("running_server")]
+    return list(request.getfixturevalue("replicas"))
+
+
 OpenApi: TypeAlias = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
@@ -419,7 +450,7 @@ def open_api(tmp_path_factory: pytest.TempPathFactory) -> OpenApi:
 
 
 @pytest.fixture
-async def api(open_api: OpenApi) -> AsyncIterator[httpx.AsyncClient]:
+async def api(open_api: OpenApi, database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an empty application of the test's own."""
-    async with open_api() as client:
+    async with open_api(database_url=database_url) as client:
         yield client
