@@ -16,7 +16,12 @@ PACKAGES = [
     "server[openai,otel,postgres,redis]",
 ]
 TESTS = ["packages", "server", "tests"]
+ALONE = "tests/alone"
+"""The tests that measure, or load the machine: they have it to themselves, after all others."""
 ADAPTERS = ["packages/agentmem-langchain", "packages/agentmem-llamaindex"]
+
+IN_PARALLEL = ["--numprocesses=logical", "--maxprocesses=4", "--dist=worksteal"]
+"""A process a core; not more, for many tests start servers of their own beside it."""
 
 WITH_AGENTS = [
     "packages/agentmem-langchain/tests/test_concurrency.py",
@@ -79,7 +84,11 @@ def serve(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run every test; arguments after -- go to pytest."""
     install(session, *_group("tests"), *_group("agents"))
-    session.run("python", "-m", "pytest", *(session.posargs or TESTS))
+    if session.posargs:
+        _pytest(session, *session.posargs)
+    else:
+        _pytest(session, *IN_PARALLEL, f"--ignore={ALONE}", *TESTS)
+        _pytest(session, ALONE)
 
 
 @nox.session
@@ -91,7 +100,7 @@ def matrix(session: nox.Session, versions: str) -> None:
     session.install(*pinned, *_editable(packages), *groups)
     ignored = [f"--ignore-glob={ROOT / path}" for path in WITH_AGENTS]
     options = ignored if versions == "oldest-core" else []
-    session.run("python", "-m", "pytest", *options, *(session.posargs or ADAPTERS))
+    _pytest(session, *options, *(session.posargs or [*IN_PARALLEL, *ADAPTERS]))
 
 
 @nox.session
@@ -123,6 +132,15 @@ def constraints(session: nox.Session, versions: str) -> None:
     found = [pin for pin in listed.split() if "==" in pin and pin.partition("==")[0] not in own]
     header = f"# Made by: nox -s \"constraints(versions='{versions}')\"\n"
     _constraints(versions).write_text(header + "\n".join(sorted(found)) + "\n")
+
+
+def _pytest(session: nox.Session, *arguments: str) -> None:
+    session.run(
+        *("python", "-m", "pytest", *arguments),
+        # Or each of the many processes that tests start would compile our modules again.
+        env={"PYTHONDONTWRITEBYTECODE": None},
+        interrupt_timeout=30,  # after Ctrl-C: the tests end the servers that they started
+    )
 
 
 def _of(versions: str) -> tuple[list[str], tuple[str, ...]]:

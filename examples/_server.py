@@ -127,15 +127,16 @@ class _Server:
 
     def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise RuntimeError(f"the server ended at its start:\n{self._log_end()}")
-            try:
-                if httpx.get(f"{self.url}/health/ready", timeout=2).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass  # it doesn't listen yet
-            time.sleep(0.05)
+        with httpx.Client(base_url=self.url, timeout=2) as client:
+            while time.monotonic() < deadline:
+                if process.poll() is not None:
+                    raise RuntimeError(f"the server ended at its start:\n{self._log_end()}")
+                try:
+                    if client.get("/health/ready").status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass  # it doesn't listen yet
+                time.sleep(0.05)
         raise RuntimeError(f"the server was not ready in {START_SECONDS:g} s:\n{self._log_end()}")
 
     def _log_end(self) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -109,18 +110,27 @@ class Server:
         return self.log.read_text(errors="replace")
 
     def _ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/health/ready", timeout=5).status_code == 200
+        url = f"{self.url}/health/ready"
+        try:  # without reading the certificates: that would cost 20 ms each time
+            return httpx.get(url, timeout=5, verify=False).status_code == 200
         except httpx.TransportError:
             return False  # it doesn't listen yet
 
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Which of the processes this is that run tests side by side."""
+
+
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, nor will: it is free when a server is started there again.
+
+    It lies below those that clients are given, and no other process of this test run draws it.
+    """
+    while True:
+        port = 10_000 + 16 * secrets.randbelow(1_400) + WORKER % 16
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 MakeServer: TypeAlias = Callable[..., Server]
@@ -378,6 +388,37 @@ class FakeEmbedder:
         pass
 
 
+ENGINES = ("sqlite", "postgres")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What is marked ``every_engine`` runs on each, by its ``database_url`` or ``served``."""
+    if metafunc.definition.get_closest_marker("every_engine") is not None:
+        for name in ("database_url", "served"):
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, ENGINES, indirect=True)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """That of an empty database: a file, and in a test for every engine PostgreSQL's too."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return f"sqlite:///{tmp_path / 'memories.db'}"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.url()
+
+
+@pytest.fixture
+def served(request: pytest.FixtureRequest) -> list[Server]:
+    """The servers of one database that all tests share: use collections of your own.
+
+    One on a file, and in a test for every engine two on PostgreSQL.
+    """
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return [request.getfixturevalue("running_server")]
+    return list(request.getfixturevalue("replicas"))
+
+
 OpenApi: TypeAlias = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
@@ -409,7 +450,7 @@ def open_api(tmp_path_factory: pytest.TempPathFactory) -> OpenApi:
 
 
 @pytest.fixture
-async def api(open_api: OpenApi) -> AsyncIterator[httpx.AsyncClient]:
+async def api(open_api: OpenApi, database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an empty application of the test's own."""
-    async with open_api() as client:
+    async with open_api(database_url=database_url) as client:
         yield client

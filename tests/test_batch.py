@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from tests.conftest import OpenApi
 
+pytestmark = pytest.mark.every_engine
+
 API = "/api/v1/memories"
 Json = dict[str, Any]
 
@@ -250,9 +252,11 @@ class Moody:
         pass
 
 
-async def test_an_item_that_can_not_be_embedded_fails_alone(open_api: "OpenApi") -> None:
+async def test_an_item_that_can_not_be_embedded_fails_alone(
+    open_api: "OpenApi", database_url: str
+) -> None:
     embedder = Moody()
-    async with open_api(embedder=embedder) as api:
+    async with open_api(database_url=database_url, embedder=embedder) as api:
         items = [{"id": text, "content": text} for text in ("good", "poison", "bug", "better")]
         results = await send(api, *items)
         assert [result.status for result in results] == ["stored", "failed", "failed", "stored"]

@@ -315,7 +315,7 @@ async def test_what_is_no_file(open_api: "OpenApi", tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        *("agentmem.db", "postgresql://localhost/a", "sqlite://a.db", "sqlite:a.db"),
+        *("agentmem.db", "mysql://localhost/a", "sqlite://a.db", "sqlite:a.db"),
         *("file:///a.db", "sqlite:///", "sqlite:///:memory:"),
     ],
 )

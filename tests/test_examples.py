@@ -1,27 +1,37 @@
 """Each example runs, as a newcomer runs it, and says that what it shows held."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+SECONDS = 240
+"""Beside other tests, all of them together take a while."""
+pytestmark = pytest.mark.timeout(SECONDS + 60)
 
 
 def run(name: str) -> subprocess.CompletedProcess[str]:
     # Without a model or a server from the environment: the examples bring their own.
     ours = ("AGENTMEM_", "OPENAI_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-    return subprocess.run(
-        [sys.executable, str(EXAMPLES / name)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    command = [sys.executable, str(EXAMPLES / name)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            told = process.communicate(timeout=SECONDS)
+        except BaseException:
+            process.send_signal(signal.SIGINT)  # so that it ends the server that it started
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=30)
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, *told)
 
 
 @pytest.mark.parametrize(

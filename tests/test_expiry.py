@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.conftest import MakeServer
 
 Json = dict[str, Any]
+pytestmark = pytest.mark.every_engine
+
 API = e.ADD_MEMORY.path
 COLLECTION = "/api/v1/collections/c"
 LATER = "2999-01-01T00:00:00Z"
@@ -149,11 +151,13 @@ async def check_hidden(client: httpx.AsyncClient, query: Json) -> None:
 
 
 async def test_what_has_expired_is_hidden_at_once_and_deleted_later(
-    make_server: "MakeServer",
+    make_server: "MakeServer", database_url: str
 ) -> None:
     query: Json = {"collection": "c"}
     server = await asyncio.to_thread(
-        make_server(environment={"AGENTMEM_SWEEP_INTERVAL": "3600"}).start
+        make_server(
+            database_url=database_url, environment={"AGENTMEM_SWEEP_INTERVAL": "3600"}
+        ).start
     )
     async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
         await put(client, default_ttl=3)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
+import pytest
 from agentmem_client import endpoints as e
 from agentmem_client import models as m
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from tests.conftest import OpenApi
 
 Json = dict[str, Any]
+pytestmark = pytest.mark.every_engine
+
 API = e.ADD_MEMORY.path
 NAMES = ["plain", "a/b", "..", "%2F", "ü ?#", "history", "x" * 512]
 
@@ -57,8 +60,10 @@ async def test_what_is_wrong_is_refused(api: httpx.AsyncClient) -> None:
     assert (await api.delete(f"/api/v1/users/{quote('a b')}?collection=x")).status_code == 422
 
 
-async def test_the_feed_and_the_history_are_as_old_as_the_settings_say(open_api: "OpenApi") -> None:
-    async with open_api(history_ttl=0.2, sweep_interval=0.05) as api:
+async def test_the_feed_and_the_history_are_as_old_as_the_settings_say(
+    open_api: "OpenApi", database_url: str
+) -> None:
+    async with open_api(database_url=database_url, history_ttl=0.2, sweep_interval=0.05) as api:
         await add(api, "m")
         path = f"{API}/m/history"
         while (answer := await api.get(path)).json()["events"]:

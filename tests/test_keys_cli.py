@@ -280,7 +280,7 @@ def test_a_database_that_is_none(
     verb: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("This is not a database.")
-    for url in ("postgresql://x", "sqlite:///notes.txt"):
+    for url in ("postgresql://127.0.0.1:1/x", "sqlite:///notes.txt"):
         assert main([*verb, "--database", url]) == 1
         told = capsys.readouterr()
         assert (told.out, told.err.count("\n")) == ("", 1)

@@ -14,7 +14,7 @@ from agentmem_client.endpoints import ENDPOINTS
 from agentmem_server.settings import Settings
 
 if TYPE_CHECKING:
-    from tests.conftest import MakeServer, Server
+    from tests.conftest import MakeServer, Postgres, Server
 
 SERVER = Path(__file__).parent.parent / "server"
 README = SERVER / "README.md"
@@ -70,6 +70,7 @@ SAID = {
     "history": ['"version":2', '"action":"deleted"', "event: added", '"memories":1,"events":4'],
     "keys": ["am_", "Ann's laptop", "is revoked", '"tenant":"globex"', '"rate_limit":500.0'],
     "transfer": ["exported 1 memories", "dry run", "unchanged 1", "stored 1", "made: notes"],
+    "migrate": [" hold the same:", " 1 memories", "checksum "],
     "operations": ['"status":"healthy"', '"added_today":0', "agentmem_build_info{"],
 }
 """What the commands of a page must have answered, among other things."""
@@ -79,19 +80,25 @@ def text_of(page: Path) -> str:
     return page.read_text("utf-8")
 
 
-def run(page: Path, server: "Server", folder: Path) -> str:
+def run(page: Path, server: "Server", folder: Path, postgres: str) -> str:
     """Run a page's commands in their order, as one script; answers all that they said."""
     for name, program in (("agentmem", AGENTMEM), ("curl", CURL)):
         (folder / name).write_text(program)
         (folder / name).chmod(0o755)
     script = "\n".join(COMMANDS.findall(text_of(page)))
+    for ours, real in (
+        ("localhost:8080", server.url.removeprefix("http://")),
+        ("sqlite:///agentmem.db", f"sqlite:///{server.database}"),
+        ("postgresql://agentmem@db.internal/agentmem", f"'{postgres}'"),
+    ):
+        script = script.replace(ours, real)
     environment = {
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         "AGENTMEM_DATABASE_URL": f"sqlite:///{server.database}",
         "AGENTMEM_ADMIN_KEY": ADMIN_KEY,
     }
     done = subprocess.run(
-        ["sh", "-eux", "-c", script.replace("localhost:8080", server.url.removeprefix("http://"))],
+        ["sh", "-eux", "-c", script],
         cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -105,15 +112,17 @@ def run(page: Path, server: "Server", folder: Path) -> str:
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_the_commands_of_a_page_run(name: str, make_server: "MakeServer", tmp_path: Path) -> None:
+def test_the_commands_of_a_page_run(
+    name: str, make_server: "MakeServer", tmp_path: Path, postgres: "Postgres"
+) -> None:
     page = README if name == "README" else SERVER / "docs" / f"{name}.md"
     environment = {"AGENTMEM_ADMIN_KEY": ADMIN_KEY} if name == "keys" else {}
     server = make_server(environment=environment).start()
-    if name == "transfer":  # an import wants the file for itself
+    if name in ("transfer", "migrate"):  # which want the file for themselves
         with AgentMemClient(server.url) as memory:
             memory.add("The cat is called Mia.")
         server.stop()
-    answers = run(page, server, tmp_path)
+    answers = run(page, server, tmp_path, postgres.url())
     assert [text for text in SAID[name] if text not in answers] == [], answers
 
 

@@ -67,8 +67,9 @@ GHOST = Names(
 
 
 @pytest.fixture
-async def api(open_api: "OpenApi") -> AsyncIterator[httpx.AsyncClient]:
-    async with open_api(admin_key=ADMIN, rate_limit=100_000, result_cache_ttl=300) as client:
+async def api(open_api: "OpenApi", database_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    options = {"admin_key": ADMIN, "rate_limit": 100_000, "result_cache_ttl": 300}
+    async with open_api(database_url=database_url, **options) as client:
         yield client
 
 
@@ -237,6 +238,7 @@ async def intrude(api: httpx.AsyncClient, key: str, twin: str, victim: Names) ->
     return tried
 
 
+@pytest.mark.every_engine
 async def test_two_tenants_find_nothing_of_each_other(api: httpx.AsyncClient) -> None:
     every = ["read", "write", "admin"]
     owner = await make_key(api, tenant="one", name="owner", scopes=every)
@@ -267,6 +269,7 @@ async def test_a_tenant_makes_keys_for_itself_alone(api: httpx.AsyncClient) -> N
     assert other.status_code == 403
 
 
+@pytest.mark.every_engine
 async def test_two_users_of_a_tenant_find_nothing_of_each_other(api: httpx.AsyncClient) -> None:
     owner = await make_key(api, tenant="one", name="o", user_id=VICTIM.user)
     intruder = await make_key(api, tenant="one", name="i", user_id="intruder-1")
@@ -327,8 +330,12 @@ async def told(messages: AsyncIterator[str]) -> str:
     raise AssertionError(f"the feed ended: {text}")
 
 
-async def test_feeds_tell_each_tenant_and_user_of_its_own(make_server: "MakeServer") -> None:
-    server = make_server(environment={"AGENTMEM_ADMIN_KEY": ADMIN}).start()
+@pytest.mark.every_engine
+async def test_feeds_tell_each_tenant_and_user_of_its_own(
+    make_server: "MakeServer", database_url: str
+) -> None:
+    environment = {"AGENTMEM_ADMIN_KEY": ADMIN}
+    server = make_server(database_url=database_url, environment=environment).start()
     async with httpx.AsyncClient(base_url=server.url) as api:
         owner = await make_key(api, tenant="one", name="owner")
         bound = await make_key(api, tenant="one", name="bound", user_id="intruder-1")

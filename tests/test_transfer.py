@@ -1,11 +1,16 @@
-"""``agentmem export`` and ``agentmem import`` as people run them: real processes, real files."""
+"""``agentmem export`` and ``agentmem import`` on real files, beside real servers.
+
+They run in a process of their own where that is what matters: its pipes, its signals, its end.
+"""
 
 import base64
 import contextlib
+import io
 import json
 import os
 import pty
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from unittest import mock
 
 import apsw
 import httpx
@@ -49,8 +55,27 @@ def command(*arguments: str, database: str | Path | None = None) -> list[str]:
 
 
 def run(
+    *arguments: str, database: str | Path | None = None, input: bytes = b""
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command in this process."""
+    given = command(*arguments, database=database)
+    out, err = (io.TextIOWrapper(io.BytesIO()) for _ in range(2))
+    with (
+        mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(input))),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        status = main(given[given.index("agentmem_server.cli") + 1 :])
+        out.flush()
+        err.flush()
+    told = (stream.buffer.getvalue() for stream in (out, err))
+    return subprocess.CompletedProcess(given, status, *told)
+
+
+def run_process(
     *arguments: str, database: str | Path | None = None, **options: Any
 ) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command in a process of its own."""
     return subprocess.run(
         command(*arguments, database=database),
         stdout=subprocess.PIPE if "stdout" not in options else options.pop("stdout"),
@@ -109,8 +134,8 @@ def test_from_a_running_server_to_another_and_its_search(make_server: "MakeServe
         for text in texts:
             made = {"content": text, "user_id": "ann", "metadata": {"n": 2**70, "f": 0.1}}
             assert client.post(API, json=made).status_code == 201
-        with_vectors = run("export", "--vectors", database=server.database)
-        without = run("export", database=server.database)
+        with_vectors = run_process("export", "--vectors", database=server.database)
+        without = run_process("export", database=server.database)
         assert with_vectors.returncode == without.returncode == 0, without.stderr
         assert b"agentmem: exported 3 memories of 1 collections\n" in without.stderr
         listed = client.get(API, params={"include_embeddings": "true"}).json()["memories"]
@@ -122,7 +147,7 @@ def test_from_a_running_server_to_another_and_its_search(make_server: "MakeServe
     assert exported == listed == memories(without.stdout)
     for number, (export, embedded) in enumerate(((with_vectors, 0), (without, 3))):
         other = make_server()
-        ended = run("import", database=other.database, input=export.stdout)
+        ended = run_process("import", database=other.database, input=export.stdout)
         assert ended.returncode == 0, ended.stderr
         assert b"stored 3, updated 0, unchanged 0" in ended.stderr
         assert f"; embedded {embedded}\n".encode() in ended.stderr
@@ -364,13 +389,19 @@ def test_what_is_no_export_makes_no_database(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """A file with some memories, of the tenant ``default``."""
-    path = tmp_path / "some.db"
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("filled") / "some.db"
     ended = run("import", "--quiet", database=path, input=large_export(500))
     assert (ended.returncode, ended.stderr) == (0, b"")
+    assert {path.name} <= names(path.parent) <= {path.name, f"{path.name}.lock"}  # no WAL is left
     return path
+
+
+@pytest.fixture
+def database(filled: Path, tmp_path: Path) -> Path:
+    """A file with some memories, of the tenant ``default``."""
+    return Path(shutil.copy(filled, tmp_path))
 
 
 def names(folder: Path) -> set[str]:
@@ -380,7 +411,7 @@ def names(folder: Path) -> set[str]:
 def test_an_output_that_stops_reading(database: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    ended = run("export", database=database, stdout=writer)
+    ended = run_process("export", database=database, stdout=writer)
     os.close(writer)
     assert ended.returncode == 1
     assert ended.stderr == (
@@ -390,7 +421,7 @@ def test_an_output_that_stops_reading(database: Path) -> None:
 
 def test_an_output_on_a_full_disk(database: Path) -> None:
     with Path("/dev/full").open("wb") as full:
-        ended = run("export", database=database, stdout=full)
+        ended = run_process("export", database=database, stdout=full)
     assert ended.returncode == 1
     assert ended.stderr == (
         b"agentmem: the export is not whole: it can't be written: No space left on device\n"
@@ -405,7 +436,7 @@ def test_a_file_is_there_when_it_is_whole(database: Path, tmp_path: Path) -> Non
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, 65_536))
 
-    ended = run("export", "-o", str(target), database=database, preexec_fn=small_files)
+    ended = run_process("export", "-o", str(target), database=database, preexec_fn=small_files)
     assert ended.returncode == 1
     assert ended.stderr == f"agentmem: {target} can't be written: File too large\n".encode()
     assert target.read_text() == "what was there before"
@@ -508,7 +539,7 @@ def test_a_terminal_shows_how_far_it_is(database: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["export", "--database", "postgres://x"], "use sqlite:///path/to/file.db"),
+        (["export", "--database", "mysql://x"], "use sqlite:///path/to/file.db"),
         (["export", "--database", "sqlite:///none.db"], "there is no database none.db"),
         (["export", "--database", "sqlite:///some.db", "--collection", "x"], "no collection 'x'"),
         (["export", "--database", "sqlite:///some.db", "-o", "/dev/null"], "use > to write"),

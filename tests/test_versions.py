@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from tests.conftest import Server
 
 Json = dict[str, Any]
+pytestmark = pytest.mark.every_engine
+
 API = e.ADD_MEMORY.path
 
 
@@ -129,7 +132,7 @@ async def test_versions_go_on_after_a_deletion(api: httpx.AsyncClient) -> None:
     check_conflict(await api.patch(f"{API}/m", json={"type": "x"}, headers={"if-match": '"1"'}))
 
 
-async def test_many_who_count_at_once_lose_nothing(running_server: "Server") -> None:
+async def test_many_who_count_at_once_lose_nothing(served: "list[Server]") -> None:
     """Two who make the very same change of the same version are two, not one who tries again."""
     callers, times = 8, 10
     query = {"collection": "counting"}
@@ -155,11 +158,16 @@ async def test_many_who_count_at_once_lose_nothing(running_server: "Server") -> 
                 check_conflict(answer)
                 conflicts += 1
 
-    async with httpx.AsyncClient(base_url=running_server.url, timeout=60) as client:
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=60))
+            for server in served
+        ]
+        client = clients[0]
         await add(client, "counter", metadata={"n": 0}, **query)
         async with asyncio.TaskGroup() as group:
-            for _ in range(callers):
-                group.create_task(count(client))
+            for number in range(callers):
+                group.create_task(count(clients[number % len(clients)]))
         memory = (await client.get(f"{API}/counter", params=query)).json()
     assert conflicts > 0
     assert memory["metadata"]["n"] == callers * times

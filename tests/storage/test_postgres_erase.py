@@ -8,8 +8,7 @@ import pytest
 from agentmem_client.errors import Unavailable
 from agentmem_server import times
 from agentmem_server.storage import Erase, Store, open_store
-from agentmem_server.storage import postgres as postgres_store
-from agentmem_server.storage.postgres import events
+from agentmem_server.storage.postgres import erasures, events
 from agentmem_server.storage.postgres.connections import Connection
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ async def test_an_erasure_beside_the_telling_of_another_is_told(
 async def test_what_could_not_be_read_is_asked_for_again(
     notes: "Notes", told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_store, "_AGAIN", 0.01)
+    monkeypatch.setattr(erasures, "_RETRY", 0.01)
     read, tries = events.erased, 0
 
     async def erased(connection: Connection, after: int) -> list[tuple[int, str, str]]:

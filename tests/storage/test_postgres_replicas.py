@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 from agentmem_client.errors import Unavailable
 from agentmem_server import times
 from agentmem_server.storage import Erase, Pool, Store, open_store
+from agentmem_server.storage.postgres import events
 
 if TYPE_CHECKING:
     from tests.conftest import Postgres
@@ -125,10 +126,11 @@ async def test_it_is_told_also_where_all_connections_are_in_use(postgres: "Postg
 async def test_it_is_told_also_where_another_one_is_being_told(
     postgres: "Postgres", monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    read = events.erased
     reading, erased_again = asyncio.Event(), asyncio.Event()
 
-    async def read_slowly(after: int) -> list[tuple[int, str, str]]:
-        found: list[tuple[int, str, str]] = await read(after)
+    async def read_slowly(connection: Any, after: int) -> list[tuple[int, str, str]]:
+        found = await read(connection, after)
         reading.set()
         await erased_again.wait()
         return found
@@ -136,8 +138,7 @@ async def test_it_is_told_also_where_another_one_is_being_told(
     async with opened(postgres.url(), 2) as (one, other):
         told: Told = []
         listen(other, told)
-        read = other._erasures._read  # type: ignore[attr-defined]  # PostgreSQL's
-        monkeypatch.setattr(other._erasures, "_read", read_slowly)  # type: ignore[attr-defined]
+        monkeypatch.setattr(events, "erased", read_slowly)
         await erase(one, "u0")
         await reading.wait()
         await erase(one, "u1")

@@ -69,19 +69,22 @@ class Missing:
             raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
 sys.meta_path.insert(0, Missing())
 from agentmem_langchain import AgentMemChatMessageHistory, AgentMemRetriever
-try:
-    from {place} import {name}
-except ImportError as error:
-    print(type(error).__name__, error)
+for place in {places}:
+    try:
+        exec(f'from {{place}} import {name}')
+    except ImportError as error:
+        print(type(error).__name__, error)
 """
 
 
 @pytest.mark.parametrize("name", EXTRAS)
 def test_without_an_extra_the_error_says_what_to_install(name: str) -> None:
     module, package, extra = EXTRAS[name]
-    for place in ("agentmem_langchain", f"agentmem_langchain.{module}"):
-        said = run(MISSING.format(package=package, place=place, name=name))
-        distribution = "langgraph-checkpoint" if package == "langgraph" else package
+    places = ("agentmem_langchain", f"agentmem_langchain.{module}")
+    lines = run(MISSING.format(package=package, places=places, name=name)).splitlines()
+    assert len(lines) == len(places)
+    distribution = "langgraph-checkpoint" if package == "langgraph" else package
+    for said in lines:
         assert said.startswith(f"ImportError {name} needs {distribution.replace('_', '-')}: ")
         assert said.endswith(f'pip install "agentmem-langchain[{extra}]"')
 

@@ -8,10 +8,10 @@ from agentmem_client.errors import APIError
 
 from .. import __version__
 from ..embedding import EmbedderMisconfigured, EmbedderUnavailable
-from . import keys, serve, transfer
+from . import keys, migrate, serve, transfer
 from .common import Refused
 
-_COMMANDS = (serve, keys, transfer)
+_COMMANDS = (serve, keys, transfer, migrate)
 """Each adds its commands, which name in ``run`` the function that does it."""
 
 

@@ -1,9 +1,11 @@
 """What the commands have in common: their settings, and how they are refused."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import ValidationError
+from tqdm import tqdm
 
 from ..settings import Settings
 
@@ -60,3 +62,13 @@ def without_prefix(message: str) -> str:
 
 def _variable(location: tuple[int | str, ...]) -> str:
     return "_".join(str(part) for part in location).upper()
+
+
+def shows_progress(options: argparse.Namespace) -> bool:
+    """Whether somebody watches."""
+    return not options.quiet and sys.stderr.isatty()
+
+
+def say(text: str) -> None:
+    """A line on standard error, above the progress that is shown there."""
+    tqdm.write(f"agentmem: {text}", file=sys.stderr)

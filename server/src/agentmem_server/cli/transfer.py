@@ -31,7 +31,7 @@ from ..transfer.foreign.redis import read_redis
 from ..transfer.format import read_export
 from ..transfer.importing import Imported, Importer, Target
 from ..transfer.rehearsal import NoEmbedding, Rehearsal
-from .common import Refused, add_database, read_settings
+from .common import Refused, add_database, read_settings, say, shows_progress
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -92,7 +92,7 @@ def _export(options: argparse.Namespace) -> int:
     exported = export.Exported()
     with open_snapshot(settings.database_url) as snapshot:
         chosen = export.choose(snapshot, options.tenant, options.collection)
-        shows = _shows_progress(options)
+        shows = shows_progress(options)
         total = sum(map(snapshot.count, chosen)) if shows else None
         bar = tqdm(total=total, unit=" memories", disable=not shows, file=sys.stderr)
         lines = export.lines(
@@ -112,12 +112,12 @@ def _export(options: argparse.Namespace) -> int:
             except KeyboardInterrupt:
                 raise _interrupted("the export is not whole") from None
     for name in exported.unrepeatable:
-        _say(
+        say(
             f"the vectors of the collection {name!r} come from the caller, and the export has none "
             "of them: to import it elsewhere, export with --vectors"
         )
     if not options.quiet:
-        _say(f"exported {exported.memories} memories of {exported.collections} collections")
+        say(f"exported {exported.memories} memories of {exported.collections} collections")
     return 0
 
 
@@ -265,7 +265,7 @@ def _opened(name: str) -> Iterator[tuple[BinaryIO, int | None]]:
 
 
 def _bar(options: argparse.Namespace, size: int | None) -> "tqdm[NoReturn]":
-    shows = _shows_progress(options)
+    shows = shows_progress(options)
     return tqdm(total=size, unit="B", unit_scale=True, disable=not shows, file=sys.stderr)
 
 
@@ -285,35 +285,27 @@ class _Failures:
         """One that can't, now."""
         self._count += 1
         if self._count <= _MOST_FAILURES:
-            _say(f"{place}: {reason}")
+            say(f"{place}: {reason}")
 
     def tell_rest(self) -> None:
         """How many more there were."""
         if self._count > _MOST_FAILURES:
-            _say(f"and {self._count - _MOST_FAILURES} more that failed")
+            say(f"and {self._count - _MOST_FAILURES} more that failed")
 
 
 def _summarise(imported: Imported, *, dry_run: bool) -> None:
     if dry_run:
-        _say("dry run: nothing is stored; an import would say")
-    _say(
+        say("dry run: nothing is stored; an import would say")
+    say(
         f"stored {imported.stored}, updated {imported.updated}, unchanged {imported.unchanged}, "
         f"newer here and kept {imported.kept}, expired {imported.expired}, failed {imported.failed}"
         f"; embedded {imported.embedded}"
     )
     for title, names in (("made", imported.made), ("found", imported.found)):
         if names:
-            _say(f"collections {title}: {', '.join(sorted(names))}")
+            say(f"collections {title}: {', '.join(sorted(names))}")
     for text, count in imported.notes.items():
-        _say(f"{count} {text}")
-
-
-def _shows_progress(options: argparse.Namespace) -> bool:
-    return not options.quiet and sys.stderr.isatty()
-
-
-def _say(text: str) -> None:
-    tqdm.write(f"agentmem: {text}", file=sys.stderr)
+        say(f"{count} {text}")
 
 
 def _name(text: str) -> str:

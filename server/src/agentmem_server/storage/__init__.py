@@ -95,10 +95,13 @@ __all__ = [
     "Sweep",
     "Update",
     "Write",
+    "is_postgres",
+    "needing_extra",
     "open_keys",
     "open_snapshot",
     "open_store",
     "shown_url",
+    "sqlite_path",
 ]
 
 
@@ -247,13 +250,13 @@ async def open_store(
         InvalidRequest: for a URL of another kind, or one that needs an extra that isn't there.
         Unavailable: where the store can't be opened; the message says why.
     """
-    if _is_postgres(url):
-        with _needing_extra():
+    if is_postgres(url):
+        with needing_extra():
             from .postgres import PostgresStore
         return await PostgresStore.open(url, pool=pool or Pool(), watch=watch)
     from .sqlite import SqliteStore
 
-    return await SqliteStore.open(_sqlite_path(url), readers=readers, watch=watch)
+    return await SqliteStore.open(sqlite_path(url), readers=readers, watch=watch)
 
 
 def open_keys(url: str, *, make: bool = True) -> KeyFile:
@@ -268,13 +271,13 @@ def open_keys(url: str, *, make: bool = True) -> KeyFile:
         NotFound: where there is no store, and none is to be made.
         Unavailable: where the store can't be opened; the message says why.
     """
-    if _is_postgres(url):
-        with _needing_extra():
+    if is_postgres(url):
+        with needing_extra():
             from .postgres.keys import PostgresKeys
         return PostgresKeys(url, make=make)
     from .sqlite.keys import SqliteKeys
 
-    return SqliteKeys(Path(_sqlite_path(url)), make=make)
+    return SqliteKeys(Path(sqlite_path(url)), make=make)
 
 
 def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:
@@ -287,11 +290,11 @@ def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:
         NotFound: there is no such store. Here or when it is entered.
         Unavailable: where the store can't be read; the message says why. Likewise, or later.
     """
-    if _is_postgres(url):
-        with _needing_extra():
+    if is_postgres(url):
+        with needing_extra():
             from .postgres import snapshot as of_postgres
         return of_postgres.open_snapshot(url)
-    path = _sqlite_path(url)
+    path = sqlite_path(url)
     from .sqlite import snapshot
 
     return snapshot.open_snapshot(Path(path))
@@ -299,7 +302,7 @@ def open_snapshot(url: str) -> AbstractContextManager[Snapshot]:
 
 def shown_url(url: str) -> str:
     """A store's URL as logs and messages may have it: without user, password and options."""
-    if not _is_postgres(url):
+    if not is_postgres(url):
         return url
     try:
         parts = urlsplit(url)
@@ -313,13 +316,19 @@ def shown_url(url: str) -> str:
     return f"postgresql://{host}{parts.path}{query}"
 
 
-def _is_postgres(url: str) -> bool:
+def is_postgres(url: str) -> bool:
+    """Whether a URL names a PostgreSQL database."""
     scheme, separator, _ = url.partition("://")
     return bool(separator) and scheme in ("postgresql", "postgres")
 
 
 @contextmanager
-def _needing_extra() -> Iterator[None]:
+def needing_extra() -> Iterator[None]:
+    """Say which extra is missing where an import fails of what it would bring.
+
+    Raises:
+        InvalidRequest: asyncpg isn't there.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -330,7 +339,12 @@ def _needing_extra() -> Iterator[None]:
         ) from None
 
 
-def _sqlite_path(url: str) -> str:
+def sqlite_path(url: str) -> str:
+    """The path of the file that a URL names.
+
+    Raises:
+        InvalidRequest: it names none.
+    """
     scheme, separator, path = url.partition(":///")
     if scheme == "sqlite" and separator and path not in ("", ":memory:"):
         return path

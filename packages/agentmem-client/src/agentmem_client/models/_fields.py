@@ -10,11 +10,12 @@ from pydantic import (
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
+    GetPydanticSchema,
     PlainSerializer,
     PlainValidator,
     WithJsonSchema,
 )
-from pydantic_core import CoreSchema, from_json
+from pydantic_core import CoreSchema, core_schema, from_json
 
 from .. import filters as _filters
 from ..errors import InvalidFilter
@@ -76,6 +77,17 @@ def _parse_filters(raw: object) -> _filters.Filter | None:
     return None if raw is None else _filters.parse(raw)
 
 
+def _filters_schema(_source: object, _handler: object) -> CoreSchema:
+    """What PlainValidator and PlainSerializer make, without a schema of the filters' nodes.
+
+    They make that with each field, for nobody: a third of the time that importing the models takes.
+    """
+    to_dict = core_schema.plain_serializer_function_ser_schema(
+        lambda node: None if node is None else node.to_dict()
+    )
+    return core_schema.no_info_plain_validator_function(_parse_filters, serialization=to_dict)
+
+
 def _pack_vector(value: object) -> bytes:
     vector = pack(value)
     if len(vector) > 4 * MAX_DIMENSION:
@@ -120,8 +132,7 @@ EventId: TypeAlias = Annotated[int, Field(ge=0, le=MAX_EVENT)]
 Dimension: TypeAlias = Annotated[int, Field(ge=1, le=MAX_DIMENSION)]
 Filters: TypeAlias = Annotated[
     _filters.Filter | None,
-    PlainValidator(_parse_filters),
-    PlainSerializer(lambda node: None if node is None else node.to_dict()),
+    GetPydanticSchema(_filters_schema),
     WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "null"}]}),
 ]
 PackedVector: TypeAlias = Annotated[

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from agentmem_client.errors import APIError, Unavailable
 
+from ...batcher import Batcher
 from ...telemetry.watch import NOBODY, Watch
 from .. import (
     EVERYBODY,
@@ -35,6 +36,7 @@ from .. import (
 )
 from ..sql import Dialect
 from . import collections, events, figures, keys, reader, schema, search
+from .collections import Look
 from .connections import (
     Address,
     Connection,
@@ -55,7 +57,7 @@ from .tending import Tending
 from .writer import Writer
 
 _NAMES: Mapping[Callable[..., object], str] = {
-    collections.find: "collection",
+    collections.look: "collection",
     collections.listed: "collections",
     keys.get: "key",
     keys.listed: "keys",
@@ -63,6 +65,9 @@ _NAMES: Mapping[Callable[..., object], str] = {
 }
 """What these are called in metrics and traces; all others are by their own names."""
 
+
+_LOOKS, _MOST_LOOKS = 500, 1_000_000
+"""Collections that are looked for at once, and that may wait for it."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,6 +99,10 @@ class PostgresStore:
         self._bounds = bounds
         self._watch = watch
         self._writer = Writer(dialect, channel(address.schema), process)
+        # Every request asks for a collection, and many at once for the same one.
+        self._looks: Batcher[tuple[str, str], Look] = Batcher(
+            self._look, max_batch=_LOOKS, max_pending=_MOST_LOOKS, name="collection"
+        )
         self._under_way = 0
         self._ended = asyncio.Event()
         self._commit_listeners: list[Callable[[], None]] = []
@@ -155,7 +164,8 @@ class PostgresStore:
 
     async def collection(self, tenant: str, name: str) -> Collection | None:
         """One collection, if it is there."""
-        return await self._read(collections.find, tenant, name)
+        found, _ = await self._looks.submit((tenant, name))
+        return found
 
     async def collections(self, tenant: str) -> list[Collection]:
         """All collections of a tenant, by name."""
@@ -245,7 +255,8 @@ class PostgresStore:
 
     async def version(self, tenant: str, collection: str) -> int:
         """The number of the last commit that wrote to the collection."""
-        return await self._read(collections.version, tenant, collection)
+        _, version = await self._looks.submit((tenant, collection))
+        return version
 
     def checks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """The parts, each with a coroutine function that raises when it doesn't work."""
@@ -273,6 +284,12 @@ class PostgresStore:
             await connection.fetchval("SELECT data <#> data FROM embedding LIMIT 1")
 
         await self._read(check)
+
+    async def _look(self, names: Sequence[tuple[str, str]]) -> Sequence[Look | Exception]:
+        try:
+            return await self._read(collections.look, names)
+        except Unavailable as error:
+            return [error] * len(names)
 
     def _announce(self) -> None:
         for listener in self._commit_listeners:

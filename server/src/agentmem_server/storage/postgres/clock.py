@@ -1,8 +1,24 @@
 """The row that whoever writes holds, and the numbers that are counted in it."""
 
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from .connections import Connection
+from .keyword_index import Size
+
+_SAVE = """
+WITH counted AS (
+    UPDATE collection c SET version = CASE WHEN n.is_written THEN $1 ELSE c.version END,
+        documents = c.documents + n.documents, words = c.words + n.words
+    FROM unnest($2::bigint[], $3::boolean[], $4::bigint[], $5::bigint[])
+        AS n(cid, is_written, documents, words)
+    WHERE c.cid = n.cid
+), ticked AS (
+    UPDATE clock SET commits = $1, cid = $6, rid = $7, eid = $8, forgotten = $9
+)
+SELECT pg_notify($10, payload) FROM unnest($11::text[]) AS payload
+"""
 
 
 @dataclass(slots=True)
@@ -40,3 +56,37 @@ class Clock:
         """An id for a new event."""
         self.eid += 1
         return self.eid
+
+    async def save(
+        self,
+        connection: Connection,
+        written: AbstractSet[int] = frozenset(),
+        grown: Mapping[int, Size] | None = None,
+        channel: str = "",
+        news: Sequence[str] = (),
+    ) -> None:
+        """Write the numbers back, with what is to be noted of collections; tell other servers.
+
+        Args:
+            connection: in the transaction.
+            written: the keys of collections whose version this commit is from now on.
+            grown: by how much their keyword indexes have grown.
+            channel: where other servers listen.
+            news: what they are told.
+        """
+        sizes = grown or {}
+        cids = sorted(written | sizes.keys())
+        await connection.execute(
+            _SAVE,
+            self.commits,
+            cids,
+            [cid in written for cid in cids],
+            [sizes.get(cid, Size()).documents for cid in cids],
+            [sizes.get(cid, Size()).words for cid in cids],
+            self.cid,
+            self.rid,
+            self.eid,
+            self.forgotten,
+            channel,
+            list(news),
+        )

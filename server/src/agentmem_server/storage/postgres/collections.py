@@ -1,6 +1,6 @@
 """Collections: every call reads them from their table, for any server may change them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .. import Collection, Embedding
 from .connections import Connection
@@ -11,12 +11,18 @@ COLUMNS = "cid, tenant, name, embedder, model, dimension, metric, created_at, de
 
 # Without a collection there are no results; but it may come and go again between two looks. So that
 # what was found meanwhile is under no number that comes again, there is a new one with each commit.
-_VERSION = """
-SELECT coalesce(
-    (SELECT version FROM collection WHERE tenant = $1 AND name = $2),
-    -(SELECT commits FROM clock)
-)
+_LOOK = """
+SELECT coalesce(c.version, -k.commits), c.cid, c.tenant, c.name, c.embedder, c.model, c.dimension,
+    c.metric, c.created_at, c.default_ttl
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS n(tenant, name, place)
+CROSS JOIN clock k
+LEFT JOIN collection c ON c.tenant = n.tenant AND c.name = n.name
+ORDER BY n.place
 """
+
+Look = tuple[Collection | None, int]
+"""A collection, if it is there, and the number of the last commit that wrote to it; below 1 where
+there is none."""
 
 
 def to_collection(row: Row) -> Collection:
@@ -25,12 +31,13 @@ def to_collection(row: Row) -> Collection:
     return Collection(cid, tenant, name, Embedding(*embedding), created_at, default_ttl)
 
 
-async def find(connection: Connection, tenant: str, name: str) -> Collection | None:
-    """One collection, if it is there."""
-    row = await connection.fetchrow(
-        f"SELECT {COLUMNS} FROM collection WHERE tenant = $1 AND name = $2", tenant, name
-    )
-    return None if row is None else to_collection(row)
+async def look(connection: Connection, names: Sequence[tuple[str, str]]) -> list[Look]:
+    """What there is of each of these tenants and names."""
+    tenants, wanted = [tenant for tenant, _ in names], [name for _, name in names]
+    rows = await connection.fetch(_LOOK, tenants, wanted)
+    return [
+        (None if found[0] is None else to_collection(found), version) for version, *found in rows
+    ]
 
 
 async def found(connection: Connection, names: Iterable[tuple[str, str]]) -> list[Collection]:
@@ -51,9 +58,3 @@ async def listed(connection: Connection, tenant: str) -> list[Collection]:
         f"SELECT {COLUMNS} FROM collection WHERE tenant = $1 ORDER BY name", tenant
     )
     return [to_collection(row) for row in rows]
-
-
-async def version(connection: Connection, tenant: str, name: str) -> int:
-    """The number of the last commit that wrote to a collection; below 1 where there is none."""
-    found: int = await connection.fetchval(_VERSION, tenant, name)
-    return found

@@ -4,7 +4,7 @@ Writes change records here; their rows are read together before, and written tog
 a batch of many costs as many round trips as one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,9 @@ from pydantic_core import to_json
 
 from .. import Collection, Record, labels
 from ..memory_rows import COLUMNS, to_record, values
-from ..tags import as_text, short_path, tags
 from . import vectors
 from .connections import Connection
-from .inserts import EVENT, IMAGE, MEMORY, TAG, VECTOR, Inserts, arrays_of, unnested
+from .inserts import EVENT, IMAGE, MEMORY, TAG, VECTOR, Inserts, arrays_of, tag_rows, unnested
 from .keyword_index import PendingKeywords
 
 _LOAD = f"""
@@ -189,7 +188,7 @@ class Draft:
             VECTOR,
             [(*key, *row) for key, rows_ in self._vectors.items() for row in rows_],
         )
-        inserts.add("tag", TAG, [row for key, one in tagged for row in _tags(key, one)])
+        inserts.add("tag", TAG, [row for key, one in tagged for row in tag_rows(key, one.metadata)])
         inserts.add("event", EVENT, self._events)
         inserts.add("image", IMAGE, self._images)
         await inserts.execute(self._connection)
@@ -247,10 +246,3 @@ def _row(cid: int, record: Record) -> tuple[Any, ...]:
 
 def _changed_row(cid: int, record: Record) -> tuple[Any, ...]:
     return (cid, record.seq, *values(record), record.updated_at, record.version)
-
-
-def _tags(key: Key, record: Record) -> Sequence[tuple[Any, ...]]:
-    return [
-        (*key, short_path(tag.path), tag.kind, as_text(tag.value), tag.full)
-        for tag in tags(record.metadata)
-    ]

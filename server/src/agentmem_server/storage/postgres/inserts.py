@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from ..tags import as_text, short_path, tags
 from .connections import Connection
 
 MEMORY: Final[Mapping[str, str]] = {
@@ -75,6 +76,14 @@ IMAGE: Final[Mapping[str, str]] = {
     "index_texts": "text",
     "vectors": "bytea",
 }
+
+
+def tag_rows(key: tuple[int, int], metadata: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows of `TAG` of a memory, by its collection's key and row id."""
+    return [
+        (*key, short_path(tag.path), tag.kind, as_text(tag.value), tag.full)
+        for tag in tags(metadata)
+    ]
 
 
 def unnested(columns: Mapping[str, str], first: int = 1) -> str:

@@ -91,7 +91,8 @@ class PostgresKeys:
 
         Raises:
             NotFound: there is no schema, and none is to be made.
-            Unavailable: it can't be opened, is not ours, or of another version.
+            Unavailable: it can't be opened, is not ours, or of another version, or a migration into
+                it is not finished.
         """
         address = Address.parse(url)
         self._connection = BlockingConnection(address)
@@ -138,6 +139,7 @@ async def _open(connection: Connection, address: Address, make: bool) -> None:
     is_new = make and await schema.version(connection, name) is None
     if not is_new:
         await check_version(connection, name)
+        await schema.check_whole(connection, name)
     extension = await schema.check_extension(connection, make=is_new)
     await set_up(connection, name, extension)
     if is_new:

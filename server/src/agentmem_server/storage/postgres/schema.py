@@ -186,6 +186,22 @@ CREATE TABLE api_key (
     revoked_at bigint
 );
 CREATE INDEX api_key_by_tenant ON api_key (tenant);
+
+-- One row where `agentmem migrate` fills the tables, or has filled them.
+CREATE TABLE migration (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    -- A digest of what the source was when it began.
+    source text NOT NULL,
+    -- The only commit there is until it is finished; a later one is a server's.
+    commits bigint NOT NULL,
+    -- The row ids of the source up to which memories, and vectors of deleted ones, are there; and
+    -- the id up to which events are.
+    memory bigint NOT NULL DEFAULT 0,
+    vector bigint NOT NULL DEFAULT 0,
+    event bigint NOT NULL DEFAULT 0,
+    started_at bigint NOT NULL,
+    finished_at bigint
+);
 """
 
 _GROWING = {
@@ -208,8 +224,30 @@ async def prepare(connection: Connection, schema: str, partitions: int = 0) -> N
     are made in so many partitions, if any.
 
     Raises:
-        Unavailable: with what is missing, or what the schema is.
+        Unavailable: with what is missing, or what the schema is; or a migration into it is not
+            finished.
     """
+    await prepare_tables(connection, schema, partitions)
+    await check_whole(connection, schema)
+
+
+async def check_whole(connection: Connection, schema: str) -> None:
+    """Refuse tables that a migration has yet to fill.
+
+    Raises:
+        Unavailable: it is not finished.
+    """
+    if await connection.fetchval(
+        f"SELECT EXISTS (SELECT FROM {quoted(schema)}.migration WHERE finished_at IS NULL)"
+    ):
+        raise Unavailable(
+            f"the migration into the schema {schema!r} is not finished: run the same `agentmem "
+            "migrate` again, which goes on where it was"
+        )
+
+
+async def prepare_tables(connection: Connection, schema: str, partitions: int = 0) -> None:
+    """As `prepare`, be a migration finished or not."""
     if await version(connection, schema) == VERSION:
         return
     async with connection.transaction():

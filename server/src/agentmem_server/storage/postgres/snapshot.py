@@ -77,7 +77,8 @@ def open_snapshot(url: str) -> Iterator[PostgresSnapshot]:
 
     Raises:
         NotFound: there is no such schema, or nothing in it.
-        Unavailable: when it can't be read, is not ours or of another version; here or later.
+        Unavailable: when it can't be read, is not ours or of another version, or a migration into
+            it is not finished; here or later.
     """
     address = Address.parse(url)
     connection = BlockingConnection(address)
@@ -94,5 +95,6 @@ async def _begin(connection: Connection, name: str) -> Dialect:
     )
     await rows.snapshot(connection).start()
     await check_version(connection, name)  # the first read: what is seen from here on is one state
+    await schema.check_whole(connection, name)
     await set_up(connection, name, await schema.check_extension(connection, make=False))
     return await dialect_of(connection)

@@ -1,6 +1,6 @@
 """Writes: a batch of operations in one transaction, each all or nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -29,21 +29,7 @@ from ..sql import Dialect
 from . import keys
 from .clock import Clock
 from .connections import Connection
-from .keyword_index import Size
 from .operation import Name, Operation
-
-_FINISH = """
-WITH counted AS (
-    UPDATE collection c SET version = CASE WHEN n.is_written THEN $1 ELSE c.version END,
-        documents = c.documents + n.documents, words = c.words + n.words
-    FROM unnest($2::bigint[], $3::boolean[], $4::bigint[], $5::bigint[])
-        AS n(cid, is_written, documents, words)
-    WHERE c.cid = n.cid
-), ticked AS (
-    UPDATE clock SET commits = $1, cid = $6, rid = $7, eid = $8, forgotten = $9
-)
-SELECT pg_notify($10, payload) FROM unnest($11::text[]) AS payload
-"""
 
 
 @dataclass
@@ -93,34 +79,8 @@ class Writer:
             news = [f"{self._process} events"] if written.has_events else []
             if any(isinstance(write, Erase) for write in writes):
                 news.append(f"{self._process} erased")
-            await self._finish(connection, clock, operation.touched, grown, news)
+            await clock.save(connection, operation.touched, grown, self._channel, news)
         return written
-
-    async def _finish(
-        self,
-        connection: Connection,
-        clock: Clock,
-        touched: set[int],
-        grown: Mapping[int, Size],
-        news: Sequence[str],
-    ) -> None:
-        """Note what was written to, by how much it grew, and the last numbers; tell the others."""
-        cids = sorted(touched | grown.keys())
-        sizes = [grown.get(cid, Size()) for cid in cids]
-        await connection.execute(
-            _FINISH,
-            clock.commits,
-            cids,
-            [cid in touched for cid in cids],
-            [size.documents for size in sizes],
-            [size.words for size in sizes],
-            clock.cid,
-            clock.rid,
-            clock.eid,
-            clock.forgotten,
-            self._channel,
-            news,
-        )
 
     async def _run(self, connection: Connection, operation: Operation, write: Write) -> Outcome:
         match write:

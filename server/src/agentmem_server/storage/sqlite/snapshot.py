@@ -51,7 +51,14 @@ class SqliteSnapshot:
 
 @contextmanager
 def open_snapshot(path: Path) -> Iterator[SqliteSnapshot]:
-    """Read one state of a file, which is neither made nor changed.
+    """Read one state of a file, as `one_state` does, and with its errors."""
+    with one_state(path) as connection:
+        yield SqliteSnapshot(connection)
+
+
+@contextmanager
+def one_state(path: Path) -> Iterator[apsw.Connection]:
+    """A connection that sees one state of a file, which is neither made nor changed.
 
     While it is open, the WAL that a server writes grows and is not folded into the file.
 
@@ -67,7 +74,7 @@ def open_snapshot(path: Path) -> Iterator[SqliteSnapshot]:
         try:
             connection.execute("BEGIN")
             _check(connection, path)  # the first read: what is seen from here on is one state
-            yield SqliteSnapshot(connection)
+            yield connection
         finally:
             connection.close()
     except apsw.Error as error:

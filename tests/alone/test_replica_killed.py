@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 API = "/api/v1/memories"
 CALLERS = 16
 """Of each client."""
-STEPS = 60
+STEPS = 40
 """Answered between two accidents, of each client."""
 
 

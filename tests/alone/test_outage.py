@@ -229,13 +229,13 @@ async def test_the_database_goes_away_and_comes_back_under_load(
             group.create_task(follow(client, told)),
             group.create_task(follow_by_client(server, told_by_client)),
         ]
-        await ledger.progress(200)
+        await ledger.progress(100)
         await asyncio.to_thread(getattr(own_postgres, accident))
         refused = ledger.refused
         await until(lambda: ledger.refused >= refused + WORKERS)
         await check_while_away(client)
         await asyncio.to_thread(getattr(own_postgres, end))
-        await ledger.progress(300)
+        await ledger.progress(150)
         ledger.is_over = True
         await asyncio.wait(workers)
         for worker in workers:
