@@ -29,6 +29,8 @@ _SETTINGS = {
     "application_name": "agentmem",
     # A plan for all values is wrong for most: a scope may hold one memory or all of them.
     "plan_cache_mode": "force_custom_plan",
+    # Of 20,000 vectors among 85,000 the planner reads all otherwise: 17 ms, by the key 9.
+    "random_page_cost": "1.1",
     # Compiling takes longer than any of our queries should.
     "jit": "off",
     # A server that hangs in a transaction must not keep all others from writing.

@@ -15,8 +15,7 @@ from .candidates import Again, Finder, Found
 from .connections import Connection
 
 _IN_THREAD = 1_000
-"""How many candidates at least are ranked beside the event loop, as it takes longer to get there
-with fewer."""
+"""How many candidates are ranked beside the event loop. A hundred take as long as to get there."""
 _VECTORS = """
 SELECT m.rid, m.version, v.data FROM memory m
 LEFT JOIN embedding v ON v.cid = m.cid AND v.rid = m.rid AND v.place = 0
