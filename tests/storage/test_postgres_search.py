@@ -357,6 +357,16 @@ async def test_other_metrics_have_no_index(bench: Bench) -> None:
     assert await hnsw.tend(bench.connection, threshold=100) == 0
 
 
+@pytest.mark.parametrize("dimension", [3, 63, 64])
+async def test_short_vectors_have_no_index(bench: Bench, dimension: int) -> None:
+    """Their signs tell too little of them."""
+    await bench.put(
+        *[record(f"r{n}", "", packed(one[:dimension])) for n, one in enumerate(clustered(300))],
+        embedding=Embedding("client", None, dimension, "cosine"),
+    )
+    assert await hnsw.tend(bench.connection, threshold=100) == (dimension >= 64)
+
+
 # Words
 
 
