@@ -32,6 +32,10 @@ from .connections import Connection
 from .operation import Name, Operation
 
 
+_FEW = 8
+"""Records, up to which one plan for all is quicker: a single add takes a third less."""
+
+
 @dataclass
 class Written:
     """What a transaction did."""
@@ -64,10 +68,11 @@ class Writer:
         """
         written = Written()
         async with connection.transaction():
-            clock = await Clock.lock(connection)
+            names, ids = _wanted(writes)
+            clock = await Clock.lock(connection, few=len(ids) <= _FEW)
             last_event = clock.eid
             operation = Operation(connection, self._dialect, clock)
-            await operation.prepare(*_wanted(writes))
+            await operation.prepare(names, ids)
             for write in writes:
                 try:
                     written.outcomes.append(await self._run(connection, operation, write))
