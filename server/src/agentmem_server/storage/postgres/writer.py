@@ -31,7 +31,6 @@ from .clock import Clock
 from .connections import Connection
 from .operation import Name, Operation
 
-
 _FEW = 8
 """Records, up to which one plan for all is quicker: a single add takes a third less."""
 
