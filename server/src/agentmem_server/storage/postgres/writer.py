@@ -32,8 +32,8 @@ from .connections import Connection
 from .operation import Name, Operation
 
 _FEW = 64
-"""Records, up to which one plan for all is quicker: a single add takes a quarter less, 32 a fifth; 500
-take twice as long."""
+"""Records, up to which one plan for all is quicker: one add takes a quarter less, 32 take a fifth
+less, 500 twice as long."""
 
 
 @dataclass
