@@ -86,6 +86,15 @@ async def test_batches_have_at_most_max_batch_items_in_the_order_they_came(work:
     assert work.batches == [[1, 2, 3], [4, 5]]
 
 
+async def test_what_is_heavy_together_comes_in_several_batches(work: Work) -> None:
+    many: Batcher[int, int] = Batcher(
+        work.run, max_batch=3, max_pending=100, max_weight=10, weigh=lambda item: item
+    )
+    items = [50, 4, 6, 1, 9, 11, 0, 0, 0, 0]
+    assert await many.submit_many(items) == [item * 2 for item in items]
+    assert work.batches == [[50], [4, 6], [1, 9], [11], [0, 0, 0], [0]]
+
+
 @given(requests=st.lists(st.lists(st.integers(-5, 50))), max_batch=st.integers(1, 7))
 def test_every_request_gets_its_own_outcomes(requests: list[list[int]], max_batch: int) -> None:
     async def check() -> None:

@@ -350,6 +350,33 @@ async def test_many_more_than_a_batch_are_stored_in_order(
     await engine.close()
 
 
+async def test_writes_share_a_transaction_up_to_a_size(
+    store: WatchedStore, embedder: FakeEmbedder
+) -> None:
+    engine = Engine(store, embedder, Limits(write_batch_bytes=100_000))
+    large: list[dict[str, Any]] = [
+        {"content": "a" * 60_000},
+        {"metadata": {"text": "a" * 60_000}},
+        {"payload": ["a" * 60_000]},
+        {"index_texts": ["", "a" * 60_000]},
+    ]
+    memories = [
+        memory(**{"content": "text", "id": f"r{n}"} | fields) for n, fields in enumerate(large)
+    ]
+    await engine.add_many(TENANT, memories)
+    assert store.batches == [1, 1, 1, 1]
+    await engine.add_many(TENANT, [memory(f"text {n}", id=f"s{n}") for n in range(40)])
+    assert sum(store.batches) == 44
+    assert max(store.batches) in range(10, 26)
+    changes = [m.MemoryUpdate(payload=["a" * 60_000]) for _ in range(3)]
+    store.batches.clear()
+    await asyncio.gather(
+        *(engine.update(TENANT, "default", f"s{n}", change) for n, change in enumerate(changes))
+    )
+    assert store.batches == [1, 1, 1]
+    await engine.close()
+
+
 async def test_an_atomic_batch_is_stored_whole_or_not_at_all(
     engine: Engine, embedder: FakeEmbedder
 ) -> None:

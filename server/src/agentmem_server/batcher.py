@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from itertools import islice
 from typing import Generic, TypeVar
 
 from agentmem_client.errors import Overloaded, PayloadTooLarge
@@ -27,6 +28,8 @@ class Batcher(Generic[Item, Result]):
             are run again one by one, so that a bad item fails only its caller: `run` must bear
             that. For a failure of all (the service is down), return it for each item.
         max_batch: the most items in one batch.
+        max_weight: the most that its items weigh together; one that alone weighs more comes alone.
+        weigh: what an item weighs, in whatever unit.
         max_pending: the most items accepted and not yet answered; past it, `Overloaded`.
         name: the queue's, for who watches.
         watch: is told of each batch, and traces the wait for an outcome.
@@ -38,6 +41,8 @@ class Batcher(Generic[Item, Result]):
         *,
         max_batch: int,
         max_pending: int,
+        max_weight: int = 0,
+        weigh: Callable[[Item], int] | None = None,
         name: str = "batch",
         watch: Watch = NOBODY,
     ) -> None:
@@ -46,6 +51,8 @@ class Batcher(Generic[Item, Result]):
         self._watch = watch
         self._max_batch = max_batch
         self._max_pending = max_pending
+        self._max_weight = max_weight
+        self._weigh = weigh
         self._waiting: deque[tuple[Item, asyncio.Future[Result | Exception]]] = deque()
         self._running = 0
         self._worker: asyncio.Task[None] | None = None
@@ -108,7 +115,7 @@ class Batcher(Generic[Item, Result]):
         batch: list[tuple[Item, asyncio.Future[Result | Exception]]] = []
         try:
             while self._waiting:
-                size = min(len(self._waiting), self._max_batch)
+                size = self._next_size()
                 batch = [self._waiting.popleft() for _ in range(size)]
                 self._running = size
                 started = time.perf_counter()
@@ -124,6 +131,18 @@ class Batcher(Generic[Item, Result]):
             self._waiting.clear()
             self._running = 0
             self._worker = None
+
+    def _next_size(self) -> int:
+        """How many of those that wait are the next batch."""
+        if self._weigh is None:
+            return min(len(self._waiting), self._max_batch)
+        size = together = 0
+        for item, _ in islice(self._waiting, self._max_batch):
+            together += self._weigh(item)
+            if size and together > self._max_weight:
+                break
+            size += 1
+        return size
 
     async def _outcomes(self, items: list[Item]) -> Sequence[Result | Exception]:
         try:

@@ -44,6 +44,7 @@ from ..storage import (
     Stored,
     Sweep,
     Write,
+    weight,
 )
 from ..telemetry.watch import NOBODY, Watch
 from . import cursor, records
@@ -69,6 +70,7 @@ class Limits:
 
     max_pending: int = 10_000
     write_batch: int = 512
+    write_batch_bytes: int = 16_000_000
     embed_batch: int = 64
     embedding_cache_size: int = 1_000
     embedding_cache_ttl: float = 300.0
@@ -103,6 +105,8 @@ class Engine:
             store.write,
             max_batch=limits.write_batch,
             max_pending=limits.max_pending,
+            max_weight=limits.write_batch_bytes,
+            weigh=weight,
             name="write",
             watch=watch,
         )

@@ -50,6 +50,7 @@ from .writes import (
     Sweep,
     Update,
     Write,
+    weight,
 )
 
 __all__ = [
@@ -102,6 +103,7 @@ __all__ = [
     "open_store",
     "shown_url",
     "sqlite_path",
+    "weight",
 ]
 
 

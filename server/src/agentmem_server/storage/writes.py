@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from pydantic_core import to_json
+
 from .keys import ApiKey
 from .records import Embedding, Record, Selection
 
@@ -250,3 +252,21 @@ Write: TypeAlias = (
 
 Outcome: TypeAlias = Any
 """What a write answers (see each), or the `APIError` that refused it."""
+
+_ROWS = 4_000
+"""What a record weighs by its rows alone."""
+
+
+def weight(write: Write) -> int:
+    """About how many bytes a write brings; one that brings nothing weighs nothing."""
+    match write:
+        case Put(records=records):
+            return sum(_ROWS + _size(record) for record in records)
+        case Update(changes=changes, vectors=vectors):
+            return _ROWS + len(to_json(changes)) + len(vectors or b"")
+    return 0
+
+
+def _size(record: Record) -> int:
+    texts = (record.metadata, record.payload, record.index_texts)
+    return len(record.content) + len(record.vectors or b"") + len(to_json(texts))

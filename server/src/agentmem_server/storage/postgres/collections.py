@@ -9,14 +9,15 @@ from .rows import Row
 COLUMNS = "cid, tenant, name, embedder, model, dimension, metric, created_at, default_ttl"
 """What `to_collection` reads, in its order."""
 
+_THEIRS = "c." + COLUMNS.replace(", ", ", c.")
+_IS_NAMED = "ARRAY[c.tenant, c.name] = ARRAY[n.tenant, n.name]"  # as the index has both
 # Without a collection there are no results; but it may come and go again between two looks. So that
 # what was found meanwhile is under no number that comes again, there is a new one with each commit.
-_LOOK = """
-SELECT coalesce(c.version, -k.commits), c.cid, c.tenant, c.name, c.embedder, c.model, c.dimension,
-    c.metric, c.created_at, c.default_ttl
+_LOOK = f"""
+SELECT coalesce(c.version, -k.commits), {_THEIRS}
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS n(tenant, name, place)
 CROSS JOIN clock k
-LEFT JOIN collection c ON c.tenant = n.tenant AND c.name = n.name
+LEFT JOIN collection c ON {_IS_NAMED}
 ORDER BY n.place
 """
 
@@ -44,8 +45,8 @@ async def found(connection: Connection, names: Iterable[tuple[str, str]]) -> lis
     """Those that are there of collections with these tenants and names."""
     wanted = list(names)
     rows = await connection.fetch(
-        f"SELECT {COLUMNS} FROM unnest($1::text[], $2::text[]) AS n(tenant, name) "
-        "JOIN collection USING (tenant, name)",
+        f"SELECT {_THEIRS} FROM unnest($1::text[], $2::text[]) AS n(tenant, name) "
+        f"JOIN collection c ON {_IS_NAMED}",
         [tenant for tenant, _ in wanted],
         [name for _, name in wanted],
     )

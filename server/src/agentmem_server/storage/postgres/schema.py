@@ -43,8 +43,10 @@ CREATE TABLE collection (
     words bigint NOT NULL DEFAULT 0,
     -- Whether its vectors have an index of their own (see hnsw.py).
     is_indexed boolean NOT NULL DEFAULT false,
-    UNIQUE (tenant, name)
+    -- As UNIQUE, but for names that together are longer than a row of a B-tree.
+    CONSTRAINT collection_by_name EXCLUDE USING hash ((ARRAY[tenant, name]) WITH =)
 ) WITH (fillfactor = 50);
+CREATE INDEX collection_by_tenant ON collection (tenant);
 
 CREATE TABLE memory (
     cid bigint NOT NULL,
