@@ -249,7 +249,7 @@ def _embed(vectors: dict[str, NDArray[np.float32]]) -> Callable[[Sequence[str]],
 
 async def _run(database: str, stored: int, indexed: bool) -> dict[str, Any]:
     vectors: dict[str, NDArray[np.float32]] = {}
-    index: dict[str, Any] = {"dims": DIMENSION, "embed": _embed(vectors), "fields": ["text"]}
+    index: Any = {"dims": DIMENSION, "embed": _embed(vectors), "fields": ["text"]}
     if not indexed:
         index["ann_index_config"] = {"kind": "flat"}
     plain = urlunsplit(urlsplit(database)._replace(query=_without_schema(database)))
@@ -259,7 +259,7 @@ async def _run(database: str, stored: int, indexed: bool) -> dict[str, Any]:
             AsyncPostgresStore.from_conn_string(
                 plain,
                 pool_config={"min_size": 5, "max_size": 20},
-                index=index,  # type: ignore[arg-type]  # a typed dict, made of parts
+                index=index,
             )
         )
         await store.setup()

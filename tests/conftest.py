@@ -72,7 +72,9 @@ class Server:
 
     def start(self) -> "Server":
         """Start it, unless it was launched, and return when it can take traffic."""
-        process = self.process or self.launch()
+        process = self.process
+        if process is None or process.poll() is not None:
+            process = self.launch()
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             if process.poll() is not None or time.monotonic() > deadline:

@@ -214,12 +214,27 @@ def test_what_is_killed_goes_on_and_ends_as_what_is_not(large: Path, postgres: "
 def test_what_is_interrupted_says_so(large: Path, postgres: "Postgres") -> None:
     url = postgres.url()
     process = subprocess.Popen(command(large, url), stderr=subprocess.PIPE)
+
+    async def interrupt() -> bytes:
+        """In the middle: nobody goes on who can't lock the clock."""
+        address = Address.parse(url)
+        settings = {"search_path": f'"{address.schema}", public'}
+        connection = await asyncpg.connect(address.dsn, server_settings=settings)
+        try:
+            async with connection.transaction():
+                await connection.fetchrow("SELECT FROM clock FOR UPDATE")
+                assert await connection.fetchval("SELECT finished_at IS NULL FROM migration")
+                process.send_signal(signal.SIGINT)
+                _, told = await asyncio.to_thread(process.communicate, timeout=SECONDS)
+                return told
+        finally:
+            await connection.close()
+
     try:
         deadline = time.monotonic() + SECONDS
         while not any(position(url)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=SECONDS)
+        told = asyncio.run(interrupt())
     finally:
         process.kill()
         process.wait()

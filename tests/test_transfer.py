@@ -7,6 +7,7 @@ import base64
 import contextlib
 import io
 import json
+import logging
 import os
 import pty
 import resource
@@ -27,6 +28,7 @@ import apsw
 import httpx
 import numpy as np
 import pytest
+import structlog
 from agentmem_client.errors import APIError
 from agentmem_client.vectors import pack, to_base64, unpack
 from agentmem_server.cli import main
@@ -47,6 +49,22 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.upper().startswith("AGENTMEM_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command configures the logs for its process; here others' tests run after it."""
+    configure, root = structlog.configure, logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(
+        structlog,
+        "configure",
+        lambda **options: configure(**{**options, "cache_logger_on_first_use": False}),
+    )
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def command(*arguments: str, database: str | Path | None = None) -> list[str]:

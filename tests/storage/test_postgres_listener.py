@@ -119,7 +119,7 @@ async def test_a_lost_connection_is_made_again_and_what_was_missed_is_asked_for(
         for number in range(1, 3):
             before = heard.events
             await cut(operator)
-            await heard.until(lambda number=number: heard.erased == number)  # type: ignore[misc]
+            await heard.until(lambda number=number: heard.erased == number)  # type: ignore[misc]  # a default
             assert heard.events > before
     assert [line["log_level"] for line in logs] == ["warning", "info"] * 2
     seen = heard.events

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from .connections import Connection
 from .keyword_index import Size
 
+_LOCK = """
+SELECT cid, rid, eid, commits, forgotten
+FROM clock, set_config('plan_cache_mode', $1, true) FOR UPDATE OF clock
+"""
 _SAVE = """
 WITH counted AS (
     UPDATE collection c SET version = CASE WHEN n.is_written THEN $1 ELSE c.version END,
@@ -32,11 +36,16 @@ class Clock:
     forgotten: int
 
     @classmethod
-    async def lock(cls, connection: Connection) -> "Clock":
-        """Wait until no other transaction writes, and read the numbers."""
-        row = await connection.fetchrow(
-            "SELECT cid, rid, eid, commits, forgotten FROM clock FOR UPDATE"
-        )
+    async def lock(cls, connection: Connection, *, few: bool = False) -> "Clock":
+        """Wait until no other transaction writes, and read the numbers.
+
+        Args:
+            connection: in the transaction.
+            few: whether it is about so few rows that planning takes longer than finding them; then
+                there is one plan of each statement for all values.
+        """
+        mode = "force_generic_plan" if few else "force_custom_plan"
+        row = await connection.fetchrow(_LOCK, mode)
         assert row is not None
         clock = cls(*row)
         clock.commits += 1

@@ -95,6 +95,9 @@ class Operation:
             now = records[0].created_at
             collection = await self._make(write.tenant, write.collection, write.embedding, now)
         now = times.now()
+        if write.replacing == Selection():
+            await self._expire_rows(collection, now)
+        await self.draft.load([(collection.key, record.id) for record in gone])
         for record in gone:
             self._delete_entry(collection, await self.draft.entry(collection, record.id), now)
         return [await self._put_record(collection, record, write) for record in records]
@@ -193,6 +196,8 @@ class Operation:
             rids = await self._rids(selected)
         await self.history.rows_deleted(collection, rids, now)
         await self._delete_rows(collection, rids)
+        if write.selection == Selection():
+            await self.keywords.forget(collection.key)  # at once, and not word by word
         return Deleted(len(rids), gone)
 
     async def _delete_by_ids(
@@ -424,7 +429,6 @@ class Operation:
             return 0
         deleted = await self.delete(Delete(write.tenant, write.name, Selection()))
         await self.history.dropped(collection)
-        await self.keywords.forget(collection.key)
         await self._connection.execute("DELETE FROM collection WHERE cid = $1", collection.key)
         self._collections[write.tenant, write.name] = None
         return deleted.count

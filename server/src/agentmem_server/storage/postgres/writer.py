@@ -31,6 +31,10 @@ from .clock import Clock
 from .connections import Connection
 from .operation import Name, Operation
 
+_FEW = 64
+"""Records, up to which one plan for all is quicker: one add takes a quarter less, 32 take a fifth
+less, 500 twice as long."""
+
 
 @dataclass
 class Written:
@@ -64,10 +68,11 @@ class Writer:
         """
         written = Written()
         async with connection.transaction():
-            clock = await Clock.lock(connection)
+            names, ids = _wanted(writes)
+            clock = await Clock.lock(connection, few=len(ids) <= _FEW)
             last_event = clock.eid
             operation = Operation(connection, self._dialect, clock)
-            await operation.prepare(*_wanted(writes))
+            await operation.prepare(names, ids)
             for write in writes:
                 try:
                     written.outcomes.append(await self._run(connection, operation, write))
