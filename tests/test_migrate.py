@@ -213,7 +213,13 @@ def test_what_is_killed_goes_on_and_ends_as_what_is_not(large: Path, postgres: "
 
 def test_what_is_interrupted_says_so(large: Path, postgres: "Postgres") -> None:
     url = postgres.url()
-    process = subprocess.Popen(command(large, url), stderr=subprocess.PIPE)
+    # What is started in the background ignores this signal, and so does what it starts.
+    script = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from agentmem_server.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    given = [sys.executable, "-c", script, *arguments(large, url)]
+    process = subprocess.Popen(given, stderr=subprocess.PIPE)
 
     async def interrupt() -> bytes:
         """In the middle: nobody goes on who can't lock the clock."""

@@ -110,7 +110,8 @@ def _pool(url: str) -> ConnectionPool:
         options = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         path = parts.path.removeprefix("/")
         is_whole = bool(path) if parts.scheme == "unix" else path == "" or path.isdecimal()
-        pool = ConnectionPool.from_url(url)
+        # Said at once: for RESP3 a pool would look for notifications, which need hiredis.
+        pool = ConnectionPool.from_url(url, protocol=2)
     except ValueError:
         is_whole = False
     if not is_whole:
@@ -127,7 +128,6 @@ def _pool(url: str) -> ConnectionPool:
         )
     pool.max_connections = PLACES + 1  # the probe's
     pool.connection_kwargs.update(
-        protocol=2,
         socket_timeout=None,  # the link's bounds the whole, and costs less
         socket_connect_timeout=TIMEOUT,
         retry=Retry(NoBackoff(), 0),
