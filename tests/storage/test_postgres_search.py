@@ -1,6 +1,7 @@
 """What searching in PostgreSQL does in its own way: indexes, bounds, float32, and no lock."""
 
 import random
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from agentmem_server.storage import (
     open_store,
 )
 from agentmem_server.storage.postgres import candidates as finding
-from agentmem_server.storage.postgres import dense, hnsw, keyword_search, schema
+from agentmem_server.storage.postgres import dense, hnsw, keyword_index, keyword_search, schema
 from agentmem_server.storage.postgres.connections import Address, Connection, connect, set_up
 from agentmem_server.storage.postgres.keyword_search import Query
 from agentmem_server.storage.postgres.statement import Statement
@@ -398,6 +399,28 @@ async def counted(bench: Bench) -> None:
         "(SELECT coalesce(sum(length), 0) FROM keyword k WHERE k.cid = c.cid) FROM collection c"
     )
     assert all(row[:2] == row[2:] for row in counts)
+
+
+async def test_the_words_of_long_texts_are_counted_beside_the_loop(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def changes(read: Any) -> Any:
+        threads.append(threading.current_thread())
+        return real(read)
+
+    real = keyword_index._changes
+    monkeypatch.setattr(keyword_index, "_changes", changes)
+    await bench.put(record("short", "a few words"))
+    assert threads.pop() is threading.main_thread()
+    await bench.put(record("long", " ".join(f"word{number}" for number in range(20_000))))
+    await bench.put(record("long", "few"))
+    await bench.put(record("long", " ".join(f"word{number}" for number in range(20_000))))
+    await bench.write(Delete(TENANT, NOTES, Selection(ids=["long"])))
+    assert len(threads) == 4
+    assert threading.main_thread() not in threads
+    await counted(bench)
 
 
 async def test_the_counts_of_terms_are_those_of_the_rows(bench: Bench) -> None:

@@ -21,7 +21,7 @@ from .terms import counted, keyed, words
 _CHUNK = 1_000
 """How many memories are read at once, and what they were found by."""
 _IN_THREAD = 100_000
-"""Characters together from which on the texts are read beside the event loop: some 5 ms."""
+"""Characters together from which on texts and counts are read beside the event loop: some 5 ms."""
 
 # What no search finds is no turn (see `sqlite.keyword_index.neighbour`).
 _IS_TURN = (
@@ -60,7 +60,8 @@ WITH stored AS (
     ON CONFLICT (cid, rid) DO UPDATE SET counts = excluded.counts, length = excluded.length
 )
 INSERT INTO term (cid, term, documents)
-SELECT * FROM unnest($5::bigint[], $6::text[], $7::bigint[])
+SELECT * FROM unnest($5::bigint[], $6::text[], $7::bigint[]) AS n(cid, term, documents)
+ORDER BY n.cid, n.term COLLATE "C"  -- as the index has them, which is three times as fast
 ON CONFLICT (cid, term) DO UPDATE SET documents = term.documents + excluded.documents
 """
 _REMOVE = """
@@ -139,7 +140,10 @@ class PendingKeywords:
             read = await self._connection.fetch(
                 _READ, *_columns(keys, 2), *_columns(places, 4), now
             )
-            if sum(len(row["content"] or "") for row in read) < _IN_THREAD:
+            if (
+                sum(len(row["content"] or "") + len(row["counts"] or "") for row in read)
+                < _IN_THREAD
+            ):
                 changes = _changes(read)
             else:
                 changes = await asyncio.to_thread(_changes, read)
@@ -164,14 +168,18 @@ class _Changes:
     Attributes:
         rows: of ``keyword``, without what stays as it was.
         gone: which are to be removed.
-        documents: how many more memories have a term, by collection and term.
+        documents: how many more memories have a term, by collection.
         grown: by how much a collection's index has.
+        more: the terms that more memories have: collections, terms, how many more.
+        fewer: likewise, how many fewer.
     """
 
     rows: list[tuple[int, int, str, int]] = field(default_factory=list)
     gone: list[Key] = field(default_factory=list)
-    documents: Counter[tuple[int, str]] = field(default_factory=Counter)
+    documents: dict[int, Counter[str]] = field(default_factory=dict)
     grown: dict[int, Size] = field(default_factory=dict)
+    more: list[list[Any]] = field(default_factory=list)
+    fewer: list[list[Any]] = field(default_factory=list)
 
     def add(
         self,
@@ -181,20 +189,34 @@ class _Changes:
         words: int,
     ) -> None:
         """Count a memory whose terms were old and are new; so many more words it has."""
-        one = (old or {}).keys() ^ (new or {}).keys()
-        for term in one:
-            self.documents[cid, term] += 1 if new and term in new else -1
+        documents = self.documents.setdefault(cid, Counter())
+        before, after = (old or {}).keys(), (new or {}).keys()
+        documents.update(after - before)
+        documents.subtract(before - after)
         more = Size((new is not None) - (old is not None), words)
         self.grown[cid] = self.grown.get(cid, Size()) + more
 
+    def finish(self) -> None:
+        """All are counted."""
+        self.more, self.fewer = self._terms(1), self._terms(-1)
+
+    def _terms(self, sign: int) -> list[list[Any]]:
+        cids: list[int] = []
+        terms: list[str] = []
+        counts: list[int] = []
+        for cid, documents in self.documents.items():
+            some = {term: sign * count for term, count in documents.items() if sign * count > 0}
+            cids += [cid] * len(some)
+            terms += some
+            counts += some.values()
+        return [cids, terms, counts]
+
     async def write(self, connection: Connection) -> None:
-        """Change the tables; each row's keys in the same order for all who write."""
-        more = sorted((*key, count) for key, count in self.documents.items() if count > 0)
-        fewer = sorted((*key, -count) for key, count in self.documents.items() if count < 0)
+        """Change the tables."""
         if self.rows:
-            await connection.execute(_PUT, *_columns(self.rows, 4), *_columns(more, 3))
-        if self.gone or fewer:
-            await connection.execute(_REMOVE, *_columns(self.gone, 2), *_columns(fewer, 3))
+            await connection.execute(_PUT, *_columns(self.rows, 4), *self.more)
+        if self.gone or self.fewer[0]:
+            await connection.execute(_REMOVE, *_columns(self.gone, 2), *self.fewer)
 
 
 def _changes(read: Sequence[asyncpg.Record]) -> _Changes:
@@ -216,6 +238,7 @@ def _changes(read: Sequence[asyncpg.Record]) -> _Changes:
         kept = to_json({keyed(cid, term): count for term, count in new.items()}).decode()
         changes.rows.append((cid, rid, kept, now_long))
         changes.add(cid, old, new, now_long - (length or 0))
+    changes.finish()
     return changes
 
 
