@@ -66,6 +66,12 @@ def test_equal_scores_put_the_newer_id_first() -> None:
     assert scores.tolist() == [0.5, 0.5, 0.5]
 
 
+def test_what_differs_by_rounding_alone_counts_alike() -> None:
+    cosines = np.array([0.7, 0.7 + 1e-8, np.nan])
+    _, scores = fuse(np.array([1, 2, 3]), cosines, np.array([], np.int64), np.array([]))
+    assert scores.tolist() == [0.5, 0.5, 0.0]
+
+
 def test_equal_bm25_all_count_in_full() -> None:
     _, scores = fuse(int64(), float32(), int64(1, 2), float32(0.001, 0.001), alpha=0)
     assert scores.tolist() == [1.0, 1.0]

@@ -13,6 +13,9 @@ Ids: TypeAlias = NDArray[np.int64]
 Scores: TypeAlias = NDArray[np.float64]
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
+_ROUNDING = 1e-6
+"""The share of a value that is no difference: of sums in float32, another order gives others."""
+
 
 def fuse(
     ids: Ids,
@@ -89,14 +92,16 @@ def mmr(relevance: Floats, vectors: Floats, *, k: int, lambda_mult: float = 0.5)
 
 
 def _minmax(values: Scores) -> Scores:
-    """(n,) Spread the values over [0, 1]: equal ones are all 1, NaN is 0."""
+    """(n,) Spread the values over [0, 1]: where all are as good as equal, all are 1. NaN is 0."""
     known = ~np.isnan(values)
     if not known.any():
         return np.zeros(len(values))
     low, high = values[known].min(), values[known].max()
+    if high - low <= _ROUNDING * max(abs(high), abs(low)):
+        return known.astype(np.float64)
     # The cosines of one query crowd into a narrow band that depends on the model: they
     # are stretched before they are weighed against BM25.
-    scaled = (values - low) / (high - low) if high > low else np.ones(len(values))
+    scaled = (values - low) / (high - low)
     return np.where(known, scaled, 0.0)
 
 
