@@ -241,7 +241,10 @@ def test_a_failure_is_told_without_what_it_was_about(tmp_path: Path, inner: str)
 
 async def test_a_log_that_can_not_be_written_stops_nothing(make_server: "MakeServer") -> None:
     """A full disk, or a terminal that was closed."""
-    server = make_server(wrapper=("sh", "-c", 'exec "$@" 2>/dev/full', "sh"))
+    server = make_server(
+        wrapper=("sh", "-c", 'exec "$@" 2>/dev/full', "sh"),
+        environment={"PYTHONUNBUFFERED": ""},  # that is off: what is buffered is flushed at the end
+    )
     await asyncio.to_thread(server.start)
     async with httpx.AsyncClient(base_url=server.url) as client:
         for number in range(3):

@@ -5,6 +5,7 @@ import logging
 import sys
 import traceback
 from contextlib import suppress
+from typing import BinaryIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -26,7 +27,7 @@ def configure_logging(level: str) -> None:
         logger_factory=_Lines,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(_Stream())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -36,7 +37,6 @@ def configure_logging(level: str) -> None:
             ],
         )
     )
-    logging.raiseExceptions = False  # as in `_Lines`
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its access log would hold paths with ids; ours is in middleware/request_log.py.
     logging.getLogger("uvicorn.access").disabled = True
@@ -49,17 +49,35 @@ def configure_logging(level: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+class _Stream:
+    """Standard error; where it can't be written to, that must not stop the server."""
+
+    def __init__(self) -> None:
+        # Without a buffer: what could not be written would be tried again at the end, and fail it.
+        self._raw: BinaryIO | io.RawIOBase
+        try:
+            self._raw = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
+        except io.UnsupportedOperation:  # something in memory stands for it
+            self._raw = sys.stderr.buffer
+
+    def write(self, text: str) -> None:
+        """Write a text, or lose it: to a full disk, a closed pipe or terminal."""
+        with suppress(OSError, ValueError):
+            self._raw.write(text.encode())
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
 class _Lines:
-    """Lines on standard error; where it can't be written to, that must not stop the server."""
+    """What structlog writes lines by."""
 
     def __init__(self, *_: object) -> None:
-        # Without a buffer: what could not be written would be tried again at the end, and fail it.
-        self._raw = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
+        self._stream = _Stream()
 
     def msg(self, message: str) -> None:
-        """Write a line, or lose it: to a full disk, a closed pipe or terminal."""
-        with suppress(OSError, ValueError):
-            self._raw.write(f"{message}\n".encode())
+        """Write a line."""
+        self._stream.write(f"{message}\n")
 
     debug = info = warning = error = critical = msg
 
