@@ -21,7 +21,7 @@ from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, TypeAlias
 
 import httpx
@@ -30,6 +30,7 @@ import psutil
 import pytest
 from agentmem_server.app import open_app
 from agentmem_server.settings import Settings
+from filelock import FileLock
 from numpy.typing import NDArray
 
 START_SECONDS = 60.0
@@ -176,7 +177,9 @@ class Postgres:
 
         data = folder / "data"
         data.mkdir()
-        self._server = PostgresServer(data)
+        # One process after the other: the first that root starts makes a user of the system's.
+        with FileLock(Path(gettempdir()) / "agentmem-tests-postgres.lock"):
+            self._server = PostgresServer(data)
         self._server.ensure_pgdata_inited()
         with (data / "postgresql.conf").open("a") as settings:
             settings.write("fsync = off\nfull_page_writes = off\nmax_connections = 200\n")
