@@ -213,9 +213,7 @@ class PostgresStore:
         self, collection: Collection, id: str, *, user_id: str | None, after: int, limit: int
     ) -> EventPage:
         """Events of one record, and where a user is given of that one's, after an event's id."""
-        return await self._read(
-            events.history, self._dialect, collection, id, user_id, after, limit
-        )
+        return await self._read(events.history, collection, id, user_id, after, limit)
 
     async def events(self, tenant: str, request: EventsRequest) -> EventPage:
         """Events of a tenant, by their ids."""

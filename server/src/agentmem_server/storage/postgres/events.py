@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import asyncpg
 
 from ... import times
-from .. import Collection, Event, EventPage, EventsRequest, Record, Scope, labels
+from .. import Collection, Event, EventPage, EventsRequest, Record, Scope, event_rows, labels
 from ..memory_rows import COLUMNS, IMAGE_COLUMNS, to_record
-from ..sql import Dialect, Sql, all_of
+from ..sql import Dialect, Sql
 from . import rows
 from .connections import Connection
 from .dialect import numbered
@@ -15,7 +15,6 @@ from .dialect import numbered
 
 async def history(
     connection: Connection,
-    dialect: Dialect,
     collection: Collection,
     id: str,
     user_id: str | None,
@@ -23,34 +22,16 @@ async def history(
     limit: int,
 ) -> EventPage:
     """Events of one memory, by their ids, those after one."""
-    conditions = [Sql("e.cid = ? AND e.id = ? AND e.eid > ?", (collection.key, id, after))]
-    if user_id is not None:
-        conditions.append(Sql("e.user_id = ?", (user_id,)))
-    return await _read(connection, conditions, EventsRequest(after, limit))
+    condition = event_rows.of_memory(collection, id, user_id, after)
+    return await _read(connection, condition, EventsRequest(after, limit))
 
 
 async def events(
     connection: Connection, dialect: Dialect, tenant: str, request: EventsRequest
 ) -> EventPage:
-    """Events of a tenant, by their ids.
-
-    An erasure is told to all who follow anything of the user's, whatever part of it.
-    """
-    scope = request.scope
-    conditions = [Sql("e.tenant = ? AND e.eid > ?", (tenant, request.after))]
-    if scope.user_id is not None:
-        conditions.append(Sql("e.user_id = ?", (scope.user_id,)))
-    narrower = [
-        Sql(f"e.{name} = ?", (value,)) for name, value in scope.items() if name != "user_id"
-    ]
-    if scope.namespace is not None:
-        narrower.append(labels.within("e.namespace", scope.namespace, dialect))
-    if request.collection is not None:
-        narrower.append(Sql("e.collection = ?", (request.collection,)))
-    if narrower:
-        both = all_of(narrower)
-        conditions.append(Sql(f"(e.action = 'erased' OR {both.text})", both.parameters))
-    return await _read(connection, conditions, request)
+    """Events of a tenant, by their ids."""
+    condition = event_rows.of_tenant(tenant, request, dialect)
+    return await _read(connection, condition, request)
 
 
 async def last_event(connection: Connection) -> int:
@@ -104,10 +85,8 @@ ORDER BY e.eid
 was there after this one, and the images of both: what it was before the event, and after it."""
 
 
-async def _read(
-    connection: Connection, conditions: Sequence[Sql], request: EventsRequest
-) -> EventPage:
-    condition, now = all_of(conditions), times.now()
+async def _read(connection: Connection, condition: Sql, request: EventsRequest) -> EventPage:
+    now = times.now()
     async with rows.snapshot(connection):
         found = await connection.fetch(
             _FOUND.format(condition=numbered(condition, 2)),

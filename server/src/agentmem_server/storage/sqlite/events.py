@@ -7,9 +7,9 @@ import apsw
 from pydantic_core import to_json
 
 from ... import times
-from .. import Collection, Event, EventPage, EventsRequest, Record, Scope, labels
+from .. import Collection, Event, EventPage, EventsRequest, Record, Scope, event_rows, labels
 from ..memory_rows import COLUMNS, IMAGE_COLUMNS, to_record
-from ..sql import Sql, all_of
+from ..sql import Sql
 from . import rows
 
 _EVENT_COLUMNS = (
@@ -27,38 +27,18 @@ def history(
     limit: int,
 ) -> EventPage:
     """Events of one memory, by their ids, those after one."""
-    conditions = [Sql("e.cid = ? AND e.id = ? AND e.eid > ?", (collection.key, id, after))]
-    if user_id is not None:
-        conditions.append(Sql("e.user_id = ?", (user_id,)))
-    return _read(connection, conditions, EventsRequest(after, limit))
+    condition = event_rows.of_memory(collection, id, user_id, after)
+    return _read(connection, condition, EventsRequest(after, limit))
 
 
 def events(connection: apsw.Connection, tenant: str, request: EventsRequest) -> EventPage:
-    """Events of a tenant, by their ids.
-
-    An erasure is told to all who follow anything of the user's, whatever part of it.
-    """
-    scope = request.scope
-    conditions = [Sql("e.tenant = ? AND e.eid > ?", (tenant, request.after))]
-    if scope.user_id is not None:
-        conditions.append(Sql("e.user_id = ?", (scope.user_id,)))
-    narrower = [
-        Sql(f"e.{name} = ?", (value,)) for name, value in scope.items() if name != "user_id"
-    ]
-    if scope.namespace is not None:
-        narrower.append(labels.within("e.namespace", scope.namespace, rows.SQLITE))
-    if request.collection is not None:
-        narrower.append(Sql("e.collection = ?", (request.collection,)))
-    if narrower:
-        both = all_of(narrower)
-        conditions.append(Sql(f"(e.action = 'erased' OR {both.text})", both.parameters))
-    return _read(connection, conditions, request)
+    """Events of a tenant, by their ids."""
+    condition = event_rows.of_tenant(tenant, request, rows.SQLITE)
+    return _read(connection, condition, request)
 
 
-def _read(
-    connection: apsw.Connection, conditions: Sequence[Sql], request: EventsRequest
-) -> EventPage:
-    condition, now = all_of(conditions), times.now()
+def _read(connection: apsw.Connection, condition: Sql, request: EventsRequest) -> EventPage:
+    now = times.now()
     with rows.snapshot(connection):
         found: list[Any] = connection.execute(
             f"SELECT {_EVENT_COLUMNS}, m.rid, m.expires_at, CASE WHEN e.action IN "
