@@ -6,7 +6,7 @@ from agentmem_client.errors import Unavailable
 
 from .connections import Connection
 
-VERSION = 1
+VERSION = 2
 
 # pgvector's release notes: before it, an insert into an HNSW index beside a VACUUM could break it.
 _SAFE_PGVECTOR = (0, 8, 4)
@@ -215,7 +215,14 @@ _GROWING = {
 }
 """The tables that may be made in parts, by their collections, and how each part is stored."""
 
-_MIGRATIONS: Mapping[int, str] = {}
+_SOURCES = """
+-- A JSON array of [message ids, content, at]: see `records.Source`.
+ALTER TABLE memory ADD COLUMN sources text;
+ALTER TABLE image ADD COLUMN sources text;
+"""
+"""What came with version 2."""
+
+_MIGRATIONS: Mapping[int, str] = {1: _SOURCES}
 """What makes tables of one version tables of the next."""
 
 
@@ -343,7 +350,7 @@ def quoted(name: str) -> str:
 
 def tables(partitions: int) -> str:
     """The statements that make the tables."""
-    text, parts = _TABLES, ""
+    text, parts = _TABLES + "".join(_MIGRATIONS.values()), ""
     for name, storage in _GROWING.items():
         made = " PARTITION BY HASH (cid)" if partitions else storage
         text = text.replace(f"/*{name}*/", made)

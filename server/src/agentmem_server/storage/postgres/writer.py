@@ -13,6 +13,7 @@ from .. import (
     DropCollection,
     Erase,
     Forget,
+    Learn,
     Outcome,
     Purge,
     Put,
@@ -24,6 +25,7 @@ from .. import (
     Sweep,
     Update,
     Write,
+    learning,
 )
 from ..sql import Dialect
 from . import keys
@@ -91,6 +93,8 @@ class Writer:
         match write:
             case Put():
                 return await operation.put(write)
+            case Learn():
+                return await operation.learn(write)
             case Update():
                 return await operation.update(write)
             case Delete():
@@ -128,7 +132,7 @@ def _wanted(writes: Sequence[Write]) -> tuple[set[Name], list[tuple[Name, str]]]
         match write:
             case PutCollection() | DropCollection():
                 names.add((write.tenant, write.name))
-            case Put() | Update() | Delete() | Restore() | Archive() | Refresh():
+            case Put() | Learn() | Update() | Delete() | Restore() | Archive() | Refresh():
                 name = (write.tenant, write.collection)
                 names.add(name)
                 with suppress(APIError):  # told when its turn comes
@@ -141,6 +145,9 @@ def _ids(write: Write) -> Sequence[str]:
     match write:
         case Put():
             return [record.id for record in write.records]
+        case Learn(record=record, similar=similar):
+            known = [] if similar is None else [similar[0]]
+            return [next(learning.ids(record)), *known]
         case Update() | Restore():
             return [write.id]
         case Delete(selection=selection) if selection.filter is None:

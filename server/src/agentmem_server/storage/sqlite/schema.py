@@ -7,7 +7,7 @@ from agentmem_client.errors import Unavailable
 from filelock import FileLock
 
 APPLICATION_ID = 0x41474D4D  # "AGMM": tells our files from other SQLite files
-VERSION = 3
+VERSION = 4
 
 # Until 3.51.3 a WAL reset could lose committed writes (SQLite's release notes of that version).
 _SAFE_SQLITE = (3, 51, 3)
@@ -93,6 +93,13 @@ CREATE INDEX api_key_by_tenant ON api_key (tenant);
 """
 """What came with version 3."""
 
+_SOURCES = """
+-- A JSON array of [message ids, content, at]: see `records.Source`.
+ALTER TABLE memory ADD COLUMN sources TEXT;
+ALTER TABLE image ADD COLUMN sources TEXT;
+"""
+"""What came with version 4."""
+
 _TABLES = (
     """
 -- AUTOINCREMENT: a key is never used twice, so that what was derived from a deleted row or
@@ -161,6 +168,7 @@ CREATE TABLE tag (
 ) STRICT, WITHOUT ROWID;
 """
     + _LATER_TABLES
+    + _SOURCES
 )
 
 _MIGRATIONS = {
@@ -177,6 +185,7 @@ ALTER TABLE collection ADD COLUMN default_ttl INTEGER;
 ALTER TABLE memory ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
 """
     + _LATER_TABLES,
+    3: _SOURCES,
 }
 """What makes a file of one version a file of the next."""
 

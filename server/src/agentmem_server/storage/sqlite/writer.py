@@ -16,6 +16,7 @@ from .. import (
     DropCollection,
     Erase,
     Forget,
+    Learn,
     Outcome,
     Purge,
     Put,
@@ -34,7 +35,7 @@ from .operation import Operation
 from .pending_keywords import PendingKeywords
 
 CollectionWrite: TypeAlias = (
-    Put | Update | Delete | Archive | Refresh | Restore | PutCollection | DropCollection
+    Put | Learn | Update | Delete | Archive | Refresh | Restore | PutCollection | DropCollection
 )
 """A write to one collection."""
 
@@ -157,6 +158,8 @@ class Writer:
         match write:
             case Put():
                 return operation.put(write)
+            case Learn():
+                return operation.learn(write)
             case Update():
                 return operation.update(write)
             case Delete():
