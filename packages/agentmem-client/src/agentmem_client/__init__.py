@@ -15,6 +15,7 @@
 from ._async.client import AsyncAgentMemClient
 from ._base import Filters, Vector, __version__
 from ._batch import Item, Progress
+from ._extraction import Conversation, MessageLike
 from ._pair import ClientPair
 from ._sync.client import AgentMemClient
 from ._unset import UNSET, Unset
@@ -60,6 +61,7 @@ from .models import (
     ErrorBody,
     Event,
     Extraction,
+    ExtractRequest,
     Fact,
     FactType,
     GrowthDay,
@@ -98,6 +100,7 @@ __all__ = [
     "Collection",
     "Conflict",
     "ConnectionFailed",
+    "Conversation",
     "CreatedKey",
     "DimensionMismatch",
     "EmbedderMismatch",
@@ -105,6 +108,7 @@ __all__ = [
     "ErrorBody",
     "Event",
     "EventsForgotten",
+    "ExtractRequest",
     "Extraction",
     "ExtractionFailed",
     "F",
@@ -131,6 +135,7 @@ __all__ = [
     "Memory",
     "MemoryInput",
     "Message",
+    "MessageLike",
     "MethodNotAllowed",
     "NotAllStored",
     "NotFound",
