@@ -168,12 +168,13 @@ def by_words(candidates: Candidates) -> Ranked:
 
 
 def by_both(candidates: Candidates) -> Ranked:
-    return fuse(
+    found = fuse(
         candidates.ids,
         candidates.similarities,
         candidates.keyword_ids,
         candidates.keyword_scores,
     )
+    return found.ids, found.scores
 
 
 async def near(

@@ -547,7 +547,7 @@ async def test_a_search_beside_writes_tells_of_one_state(
     def rank(candidates: Candidates) -> Ranked:
         if not with_vectors:
             return by_vector(candidates)
-        order = mmr(candidates.similarities, candidates.vectors(candidates.ids), k=9)
+        order, _ = mmr(candidates.similarities, candidates.vectors(candidates.ids), k=9)
         return candidates.ids[order], candidates.similarities[order]
 
     async def change() -> None:

@@ -16,6 +16,7 @@ from agentmem_client.errors import APIError, InvalidRequest, shown
 from ..telemetry.watch import NOBODY, Watch
 from .keys import ApiKey, KeyFile
 from .reads import (
+    Attributes,
     Candidates,
     Event,
     EventPage,
@@ -58,6 +59,7 @@ __all__ = [
     "STALE",
     "ApiKey",
     "Archive",
+    "Attributes",
     "Candidates",
     "Collection",
     "Delete",

@@ -103,7 +103,11 @@ from .memories import (
 )
 from .searches import (
     MMR,
+    Explanation,
     Hit,
+    ImportanceWeight,
+    RecencyBy,
+    RecencyWeight,
     SearchAnswer,
     SearchRequest,
 )
@@ -157,6 +161,7 @@ __all__ = [
     "Event",
     "EventId",
     "EventsQuery",
+    "Explanation",
     "Filters",
     "GetManyRequest",
     "GetQuery",
@@ -166,6 +171,7 @@ __all__ = [
     "HistoryQuery",
     "Hit",
     "Importance",
+    "ImportanceWeight",
     "IndexTexts",
     "Key",
     "KeyInput",
@@ -194,6 +200,8 @@ __all__ = [
     "PageAnswer",
     "Payload",
     "Rate",
+    "RecencyBy",
+    "RecencyWeight",
     "Request",
     "RestoreRequest",
     "Scope",
