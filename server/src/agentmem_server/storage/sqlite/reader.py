@@ -219,10 +219,12 @@ def _vectors(
 
 
 def _attributes(connection: apsw.Connection, ids: NDArray[np.int64]) -> Attributes:
+    if not len(ids):  # of nothing there is no carray
+        return Attributes.of(ids, {})
     found = connection.execute(
         "SELECT rid, event_at, created_at, updated_at, importance FROM memory "
         "WHERE rid IN (SELECT value FROM carray(?))",
-        (apsw.carray(ids),),
+        (apsw.carray(np.ascontiguousarray(ids)),),
     )
     return Attributes.of(ids, {rid: values for rid, *values in found})
 
