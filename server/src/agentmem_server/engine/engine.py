@@ -8,7 +8,6 @@ search: look in the results of equal searches, here and of other servers -> embe
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from agentmem_client import models as m
@@ -54,7 +53,7 @@ from .learning import Learning
 from .outcomes import failure
 from .preparing import Preparation, no_memory
 from .results import Results
-from .search import Found, Plan, plan, rank
+from .search import Found, Plan, Ranking, holds_until, plan
 from .search_counts import SearchCounts
 from .selecting import scope_of, selection_of
 
@@ -240,6 +239,7 @@ class Engine:
     async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:
         collection = await self._store.collection(caller.tenant, request.collection)
         chosen = plan(request, None if collection is None else collection.embedding)
+        ranking = Ranking(chosen, request)
         found: list[tuple[Record, float]] = []
         if collection is not None:
             found = await self._store.search(
@@ -249,7 +249,7 @@ class Engine:
                     vector=await self._query_vector(chosen, request, collection),
                     terms=keywords.keyword_query(request.query or "") if chosen.by_keyword else [],
                     depth=chosen.depth,
-                    rank=partial(rank, chosen, request),
+                    rank=ranking.rank,
                     with_vectors=request.include_embeddings,
                 ),
             )
@@ -261,9 +261,14 @@ class Engine:
             records.to_hit(record, request.collection, score, dimension=dimension)
             for record, score in found
         ]
-        expiries = [record.expires_at for record, _ in found if record.expires_at is not None]
+        if request.explain:
+            for hit in hits:
+                hit.explanation = ranking.explanations[hit.seq]
         answer = m.SearchAnswer.model_construct(hits=hits)
-        return Found(answer.model_dump_json().encode(), min(expiries, default=None), refreshed)
+        # Of a hit all is set but an explanation that nobody asked for.
+        body = answer.model_dump_json(exclude_unset=True).encode()
+        until = holds_until(request, chosen, (record.expires_at for record, _ in found))
+        return Found(body, until, refreshed)
 
     async def _query_vector(
         self, chosen: Plan, request: m.SearchRequest, collection: Collection
