@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 else:
     NewNotes = type
 
+NOW = schema.VERSION
+
 # Twice, each of them would fail.
 STEPS = {
-    1: "ALTER TABLE memory ADD COLUMN colour text; CREATE TABLE shade (n integer)",
-    2: "ALTER TABLE memory RENAME COLUMN colour TO tint; INSERT INTO shade VALUES (1)",
+    NOW: "ALTER TABLE memory ADD COLUMN colour text; CREATE TABLE shade (n integer)",
+    NOW + 1: "ALTER TABLE memory RENAME COLUMN colour TO tint; INSERT INTO shade VALUES (1)",
 }
 
 
@@ -46,13 +48,44 @@ async def old(postgres: "Postgres", new_notes: NewNotes) -> str:
     return url
 
 
+BACK = {1: "DROP TABLE job"}
+"""What makes tables of the next version those of one."""
+
+_TABLES = """
+SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
+    SELECT concat_ws(' ', table_name, column_name, data_type, collation_name, is_nullable,
+        column_default, is_identity) AS line
+    FROM information_schema.columns WHERE table_schema = current_schema()
+    UNION ALL SELECT replace(indexdef, current_schema(), '') FROM pg_indexes
+    WHERE schemaname = current_schema()
+) AS lines
+"""
+
+
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+async def test_older_tables_are_brought_up_to_date(
+    old: str, new_notes: NewNotes, version: int
+) -> None:
+    today = await ask(old, _TABLES)
+    for step in reversed(range(version, schema.VERSION)):
+        await ask(old, BACK[step])
+    await ask(old, f"UPDATE schema_version SET version = {version}")
+    assert await ask(old, _TABLES) != today
+    for _ in range(2):
+        notes = new_notes(old, await open_store(old))
+        assert await notes.saying("word") == ["a"]
+        assert await notes.store.job_counts() == {}
+        await notes.store.close()
+        assert await ask(old, _TABLES) == today
+
+
 async def test_servers_that_start_at_once_bring_it_up_to_date_once(
     old: str, new_notes: NewNotes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "_MIGRATIONS", STEPS)
-    monkeypatch.setattr(schema, "VERSION", 3)
+    monkeypatch.setattr(schema, "VERSION", NOW + 2)
     stores = await asyncio.gather(*(open_store(old) for _ in range(4)))
-    assert await ask(old, "SELECT version FROM schema_version") == 3
+    assert await ask(old, "SELECT version FROM schema_version") == NOW + 2
     assert await ask(old, "SELECT count(*) FROM shade") == 1
     assert await ask(old, "SELECT count(*) FROM memory WHERE tint IS NULL") == 1
     for store in stores:
@@ -64,11 +97,13 @@ async def test_a_step_that_fails_leaves_it_as_it_was(
     old: str, new_notes: NewNotes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr(schema, "_MIGRATIONS", {**STEPS, 2: "ALTER TABLE memory DROP COLUMN none"})
-        broken.setattr(schema, "VERSION", 3)
+        broken.setattr(
+            schema, "_MIGRATIONS", {**STEPS, NOW + 1: "ALTER TABLE memory DROP COLUMN none"}
+        )
+        broken.setattr(schema, "VERSION", NOW + 2)
         with pytest.raises(Unavailable, match="none"):
             await open_store(old)
-    assert await ask(old, "SELECT version FROM schema_version") == 1
+    assert await ask(old, "SELECT version FROM schema_version") == NOW
     assert await ask(old, "SELECT to_regclass('shade')::text") is None
     notes = new_notes(old, await open_store(old))
     assert await notes.ids() == ["a"]

@@ -63,6 +63,37 @@ ALTER TABLE memory ADD COLUMN index_texts TEXT;
 CREATE INDEX memory_by_namespace ON memory (cid, namespace) WHERE namespace IS NOT NULL;
 """
 )
+THIRD = (
+    SECOND
+    + """
+ALTER TABLE collection ADD COLUMN default_ttl INTEGER;
+ALTER TABLE memory ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
+CREATE TABLE event (
+    eid INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, cid INTEGER, collection TEXT,
+    id TEXT, version INTEGER, action TEXT NOT NULL, at INTEGER NOT NULL, user_id TEXT,
+    agent_id TEXT, session_id TEXT, namespace TEXT, idempotency_key TEXT
+) STRICT;
+CREATE INDEX event_by_memory ON event (cid, id);
+CREATE INDEX event_by_tenant ON event (tenant);
+CREATE TABLE image (
+    eid INTEGER PRIMARY KEY, rid INTEGER NOT NULL, content TEXT NOT NULL, metadata TEXT NOT NULL,
+    type TEXT, importance REAL, event_at INTEGER, expires_at INTEGER, created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL, payload TEXT, ttl INTEGER, archived INTEGER NOT NULL,
+    index_texts TEXT, vectors BLOB
+) STRICT;
+CREATE INDEX image_by_rid ON image (rid);
+CREATE INDEX image_by_expiry ON image (expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE forgotten (eid INTEGER NOT NULL) STRICT;
+INSERT INTO forgotten VALUES (0);
+CREATE TABLE worded (cid INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE api_key (
+    id TEXT PRIMARY KEY, digest BLOB NOT NULL, tenant TEXT NOT NULL, name TEXT NOT NULL,
+    scopes TEXT NOT NULL, user_id TEXT, rate_limit REAL, created_at INTEGER NOT NULL,
+    expires_at INTEGER, revoked_at INTEGER
+) STRICT;
+CREATE INDEX api_key_by_tenant ON api_key (tenant);
+"""
+)
 OLD = Record("old", "word", {"a": 1}, "u", None, "s", "t", 0.5, 2, None, 3, 4, vectors=NORTH)
 
 
@@ -70,7 +101,7 @@ def made(path: Path, version: int) -> Path:
     """A file of an older version with one record in it."""
     connection = apsw.Connection(str(path))
     connection.pragma("journal_mode", "wal")
-    connection.execute({1: FIRST, 2: SECOND}[version])
+    connection.execute({1: FIRST, 2: SECOND, 3: THIRD}[version])
     connection.pragma("application_id", schema.APPLICATION_ID)
     connection.pragma("user_version", version)
     connection.close()
@@ -93,7 +124,7 @@ def columns_and_indices(path: Path) -> Any:
     return columns, indices, version
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 async def test_an_older_file_is_brought_up_to_date(
     tmp_path: Path, new_notes: "type[Notes]", version: int
 ) -> None:
@@ -108,6 +139,7 @@ async def test_an_older_file_is_brought_up_to_date(
         assert await notes.history("old") == await notes.events() == []
         assert await notes.store.last_event() == await notes.store.forgotten() == 0
         assert not await notes.store.has_keys()
+        assert await notes.store.job_counts() == {}
         await notes.reopen()
     assert (await notes.change("old", content="new")).version == 2
     (event,) = await notes.history("old")  # nothing is known of how it came
@@ -123,7 +155,7 @@ async def test_an_older_file_is_brought_up_to_date(
     assert columns_and_indices(path) == columns_and_indices(tmp_path / "new.db")
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_keys_are_made_in_an_older_file(tmp_path: Path, version: int) -> None:
     path = made(tmp_path / "memory.db", version)
     with open_keys(f"sqlite:///{path}") as keys:
@@ -163,7 +195,7 @@ print(n, status)
 """Prepares copies of a file, each of them in a process that is killed one statement later."""
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 async def test_a_file_survives_a_kill_at_any_step(
     tmp_path: Path, new_notes: "type[Notes]", version: int
 ) -> None:
