@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 from agentmem_client.errors import Unavailable
-from agentmem_server.storage import open_store
+from agentmem_server.storage import Source, open_store
 from agentmem_server.storage.postgres import schema
 from agentmem_server.storage.postgres.connections import Address
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 else:
     NewNotes = type
 
-NOW = schema.VERSION
-
+NOW, NEWER = schema.VERSION, schema.VERSION + 2
 # Twice, each of them would fail.
 STEPS = {
     NOW: "ALTER TABLE memory ADD COLUMN colour text; CREATE TABLE shade (n integer)",
@@ -48,9 +47,6 @@ async def old(postgres: "Postgres", new_notes: NewNotes) -> str:
     return url
 
 
-BACK = {1: "DROP TABLE job"}
-"""What makes tables of the next version those of one."""
-
 _TABLES = """
 SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
     SELECT concat_ws(' ', table_name, column_name, data_type, collation_name, is_nullable,
@@ -62,35 +58,40 @@ SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
 """
 
 
-@pytest.mark.parametrize("version", range(1, schema.VERSION))
-async def test_older_tables_are_brought_up_to_date(
-    old: str, new_notes: NewNotes, version: int
-) -> None:
-    today = await ask(old, _TABLES)
-    for step in reversed(range(version, schema.VERSION)):
-        await ask(old, BACK[step])
-    await ask(old, f"UPDATE schema_version SET version = {version}")
-    assert await ask(old, _TABLES) != today
-    for _ in range(2):
-        notes = new_notes(old, await open_store(old))
-        assert await notes.saying("word") == ["a"]
-        assert await notes.store.job_counts() == {}
-        await notes.store.close()
-        assert await ask(old, _TABLES) == today
-
-
 async def test_servers_that_start_at_once_bring_it_up_to_date_once(
     old: str, new_notes: NewNotes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "_MIGRATIONS", STEPS)
-    monkeypatch.setattr(schema, "VERSION", NOW + 2)
+    monkeypatch.setattr(schema, "VERSION", NEWER)
     stores = await asyncio.gather(*(open_store(old) for _ in range(4)))
-    assert await ask(old, "SELECT version FROM schema_version") == NOW + 2
+    assert await ask(old, "SELECT version FROM schema_version") == NEWER
     assert await ask(old, "SELECT count(*) FROM shade") == 1
     assert await ask(old, "SELECT count(*) FROM memory WHERE tint IS NULL") == 1
     for store in stores:
         assert await new_notes(old, store).ids() == ["a"]
         await store.close()
+
+
+async def test_a_schema_of_the_first_version_is_brought_up_to_date(
+    postgres: "Postgres", old: str, new_notes: NewNotes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as first:
+        first.setattr(schema, "_MIGRATIONS", {})
+        first.setattr(schema, "VERSION", 1)
+        url = postgres.url()
+        await (await open_store(url)).close()
+        assert await ask(url, "SELECT version FROM schema_version") == 1
+    notes = new_notes(url, await open_store(url))
+    assert await ask(url, "SELECT version FROM schema_version") == NOW
+    assert await ask(url, _TABLES) == await ask(old, _TABLES)
+    assert await notes.store.job_counts() == {}
+    stored = await notes.put("a", "word", sources=[Source(["m"], "said", 1)])
+    await notes.change("a", content="other")
+    assert (await notes.get_there("a")).sources == stored.sources
+    (_, event) = await notes.history("a")
+    assert event.before is not None
+    assert event.before.sources == stored.sources
+    await notes.store.close()
 
 
 async def test_a_step_that_fails_leaves_it_as_it_was(
@@ -100,7 +101,7 @@ async def test_a_step_that_fails_leaves_it_as_it_was(
         broken.setattr(
             schema, "_MIGRATIONS", {**STEPS, NOW + 1: "ALTER TABLE memory DROP COLUMN none"}
         )
-        broken.setattr(schema, "VERSION", NOW + 2)
+        broken.setattr(schema, "VERSION", NEWER)
         with pytest.raises(Unavailable, match="none"):
             await open_store(old)
     assert await ask(old, "SELECT version FROM schema_version") == NOW

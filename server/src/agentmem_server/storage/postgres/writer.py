@@ -17,6 +17,7 @@ from .. import (
     FinishJob,
     Forget,
     ForgetJobs,
+    Learn,
     Outcome,
     Purge,
     Put,
@@ -31,6 +32,7 @@ from .. import (
     Sweep,
     Update,
     Write,
+    learning,
 )
 from ..sql import Dialect
 from . import jobs, keys
@@ -98,6 +100,8 @@ class Writer:
         match write:
             case Put():
                 return await operation.put(write)
+            case Learn():
+                return await operation.learn(write)
             case Update():
                 return await operation.update(write)
             case Delete():
@@ -149,7 +153,7 @@ def _wanted(writes: Sequence[Write]) -> tuple[set[Name], list[tuple[Name, str]]]
         match write:
             case PutCollection() | DropCollection():
                 names.add((write.tenant, write.name))
-            case Put() | Update() | Delete() | Restore() | Archive() | Refresh():
+            case Put() | Learn() | Update() | Delete() | Restore() | Archive() | Refresh():
                 name = (write.tenant, write.collection)
                 names.add(name)
                 with suppress(APIError):  # told when its turn comes
@@ -162,6 +166,9 @@ def _ids(write: Write) -> Sequence[str]:
     match write:
         case Put():
             return [record.id for record in write.records]
+        case Learn(record=record, similar=similar):
+            known = [] if similar is None else [similar[0]]
+            return [next(learning.ids(record)), *known]
         case Update() | Restore():
             return [write.id]
         case Delete(selection=selection) if selection.filter is None:

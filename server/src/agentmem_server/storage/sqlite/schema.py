@@ -93,6 +93,13 @@ CREATE INDEX api_key_by_tenant ON api_key (tenant);
 """
 """What came with version 3."""
 
+_SOURCES = """
+-- A JSON array of [message ids, content, at]: see `records.Source`.
+ALTER TABLE memory ADD COLUMN sources TEXT;
+ALTER TABLE image ADD COLUMN sources TEXT;
+"""
+"""What came with version 4."""
+
 _JOB_TABLES = """
 -- See job_rows.py. AUTOINCREMENT: who is late with an attempt must not meet another job.
 CREATE TABLE job (
@@ -130,7 +137,7 @@ CREATE TABLE job_request (
     request BLOB NOT NULL
 ) STRICT;
 """
-"""What came with version 4."""
+"""Likewise."""
 
 _TABLES = (
     """
@@ -200,6 +207,7 @@ CREATE TABLE tag (
 ) STRICT, WITHOUT ROWID;
 """
     + _LATER_TABLES
+    + _SOURCES
     + _JOB_TABLES
 )
 
@@ -217,7 +225,7 @@ ALTER TABLE collection ADD COLUMN default_ttl INTEGER;
 ALTER TABLE memory ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
 """
     + _LATER_TABLES,
-    3: _JOB_TABLES,
+    3: _SOURCES + _JOB_TABLES,
 }
 """What makes a file of one version a file of the next."""
 

@@ -20,6 +20,7 @@ from .. import (
     FinishJob,
     Forget,
     ForgetJobs,
+    Learn,
     Outcome,
     Purge,
     Put,
@@ -41,7 +42,7 @@ from .operation import Operation
 from .pending_keywords import PendingKeywords
 
 CollectionWrite: TypeAlias = (
-    Put | Update | Delete | Archive | Refresh | Restore | PutCollection | DropCollection
+    Put | Learn | Update | Delete | Archive | Refresh | Restore | PutCollection | DropCollection
 )
 """A write to one collection."""
 
@@ -164,6 +165,8 @@ class Writer:
         match write:
             case Put():
                 return operation.put(write)
+            case Learn():
+                return operation.learn(write)
             case Update():
                 return operation.update(write)
             case Delete():
