@@ -47,6 +47,17 @@ async def old(postgres: "Postgres", new_notes: NewNotes) -> str:
     return url
 
 
+_TABLES = """
+SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
+    SELECT concat_ws(' ', table_name, column_name, data_type, collation_name, is_nullable,
+        column_default, is_identity) AS line
+    FROM information_schema.columns WHERE table_schema = current_schema()
+    UNION ALL SELECT replace(indexdef, current_schema(), '') FROM pg_indexes
+    WHERE schemaname = current_schema()
+) AS lines
+"""
+
+
 async def test_servers_that_start_at_once_bring_it_up_to_date_once(
     old: str, new_notes: NewNotes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,7 +73,7 @@ async def test_servers_that_start_at_once_bring_it_up_to_date_once(
 
 
 async def test_a_schema_of_the_first_version_is_brought_up_to_date(
-    postgres: "Postgres", new_notes: NewNotes, monkeypatch: pytest.MonkeyPatch
+    postgres: "Postgres", old: str, new_notes: NewNotes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as first:
         first.setattr(schema, "_MIGRATIONS", {})
@@ -72,6 +83,8 @@ async def test_a_schema_of_the_first_version_is_brought_up_to_date(
         assert await ask(url, "SELECT version FROM schema_version") == 1
     notes = new_notes(url, await open_store(url))
     assert await ask(url, "SELECT version FROM schema_version") == NOW
+    assert await ask(url, _TABLES) == await ask(old, _TABLES)
+    assert await notes.store.job_counts() == {}
     stored = await notes.put("a", "word", sources=[Source(["m"], "said", 1)])
     await notes.change("a", content="other")
     assert (await notes.get_there("a")).sources == stored.sources

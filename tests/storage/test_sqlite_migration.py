@@ -109,6 +109,7 @@ async def test_an_older_file_is_brought_up_to_date(
         assert await notes.history("old") == await notes.events() == []
         assert await notes.store.last_event() == await notes.store.forgotten() == 0
         assert not await notes.store.has_keys()
+        assert await notes.store.job_counts() == {}
         await notes.reopen()
     assert (await notes.change("old", content="new")).version == 2
     (event,) = await notes.history("old")  # nothing is known of how it came

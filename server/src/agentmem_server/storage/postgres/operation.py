@@ -33,7 +33,7 @@ from .. import (
 )
 from ..memory_rows import COLUMNS, condition, to_record
 from ..sql import Dialect, Sql
-from . import collections, restoring
+from . import collections, jobs, restoring
 from .clock import Clock
 from .connections import Connection
 from .dialect import numbered
@@ -402,6 +402,7 @@ class Operation:
             alive = sum(is_alive for _, is_alive in found)
             records += alive
             kept += alive > 0
+        await jobs.erase(self._connection, write.tenant, write.user_id)
         events = await self.history.erased(write.tenant, write.user_id, write.at)
         return Erased(records, events, kept)
 

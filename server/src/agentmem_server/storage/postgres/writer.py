@@ -9,18 +9,25 @@ from agentmem_client.errors import APIError
 from ... import times
 from .. import (
     Archive,
+    ClaimJobs,
     Delete,
+    DeleteJob,
     DropCollection,
     Erase,
+    FinishJob,
     Forget,
+    ForgetJobs,
     Learn,
     Outcome,
     Purge,
     Put,
     PutCollection,
+    PutJob,
     PutKey,
     Refresh,
+    RenewJobs,
     Restore,
+    RetryJob,
     RevokeKey,
     Sweep,
     Update,
@@ -28,7 +35,7 @@ from .. import (
     learning,
 )
 from ..sql import Dialect
-from . import keys
+from . import jobs, keys
 from .clock import Clock
 from .connections import Connection
 from .operation import Name, Operation
@@ -122,6 +129,20 @@ class Writer:
                 return await keys.put(connection, write.key)
             case RevokeKey():
                 return await keys.revoke(connection, write.id, write.tenant, write.at)
+            case PutJob():
+                return await jobs.put(connection, write.job)
+            case ClaimJobs():
+                return await jobs.claim(connection, write)
+            case RenewJobs():
+                return await jobs.renew(connection, write)
+            case FinishJob():
+                return await jobs.finish(connection, write)
+            case RetryJob():
+                return await jobs.retry(connection, write)
+            case DeleteJob():
+                return await jobs.delete(connection, write)
+            case ForgetJobs():
+                return await jobs.forget(connection, write)
 
 
 def _wanted(writes: Sequence[Write]) -> tuple[set[Name], list[tuple[Name, str]]]:

@@ -35,7 +35,7 @@ from .. import (
 )
 from ..memory_rows import COLUMNS, to_record
 from ..sql import Sql
-from . import history, keyword_index, restoring, rows
+from . import history, jobs, keyword_index, restoring, rows
 from .memories import Memories
 from .memory_state import MemoryState
 from .pending_keywords import PendingKeywords
@@ -311,6 +311,7 @@ class Operation:
                 )
             records += alive
             collections += alive > 0
+        jobs.erase(self._connection, write.tenant, write.user_id)
         events = history.erased(self._connection, write.tenant, write.user_id, write.at)
         return Erased(records, events, collections)
 

@@ -12,24 +12,31 @@ from agentmem_client.errors import APIError, Unavailable
 
 from .. import (
     Archive,
+    ClaimJobs,
     Delete,
+    DeleteJob,
     DropCollection,
     Erase,
+    FinishJob,
     Forget,
+    ForgetJobs,
     Learn,
     Outcome,
     Purge,
     Put,
     PutCollection,
+    PutJob,
     PutKey,
     Refresh,
+    RenewJobs,
     Restore,
+    RetryJob,
     RevokeKey,
     Sweep,
     Update,
     Write,
 )
-from . import history, keys, schema
+from . import history, jobs, keys, schema
 from .memory_state import MemoryState
 from .operation import Operation
 from .pending_keywords import PendingKeywords
@@ -186,6 +193,20 @@ class Writer:
                 return keys.put(self._connection, write.key)
             case RevokeKey():
                 return keys.revoke(self._connection, write.id, write.tenant, write.at)
+            case PutJob():
+                return jobs.put(self._connection, write.job)
+            case ClaimJobs():
+                return jobs.claim(self._connection, write)
+            case RenewJobs():
+                return jobs.renew(self._connection, write)
+            case FinishJob():
+                return jobs.finish(self._connection, write)
+            case RetryJob():
+                return jobs.retry(self._connection, write)
+            case DeleteJob():
+                return jobs.delete(self._connection, write)
+            case ForgetJobs():
+                return jobs.forget(self._connection, write)
 
     def _truncate(self) -> None:
         """Leave nothing in the WAL. Where a long read is in the way, a later sweep tries again."""
