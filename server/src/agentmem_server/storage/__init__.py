@@ -28,6 +28,10 @@ from .jobs import (
 )
 from .keys import ApiKey, KeyFile
 from .reads import (
+    LONGEST_TURN,
+    LOOKED_AT,
+    NEIGHBOURS,
+    OPENING,
     Attributes,
     Candidates,
     Event,
@@ -40,6 +44,7 @@ from .reads import (
     Ranked,
     SearchRequest,
     Session,
+    Turns,
 )
 from .records import EVERYBODY, Collection, Embedding, Record, Scope, Selection, Source
 from .writes import (
@@ -70,6 +75,10 @@ from .writes import (
 
 __all__ = [
     "EVERYBODY",
+    "LONGEST_TURN",
+    "LOOKED_AT",
+    "NEIGHBOURS",
+    "OPENING",
     "STALE",
     "ApiKey",
     "Archive",
@@ -122,6 +131,7 @@ __all__ = [
     "Store",
     "Stored",
     "Sweep",
+    "Turns",
     "Update",
     "Write",
     "is_postgres",

@@ -30,14 +30,18 @@ class Explanation(Answer):
     """What the score of a hit is made of."""
 
     parts: dict[str, float]
-    """They add up to the score: ``similarity`` and ``keyword``, by the channels that were asked,
-    ``recency`` and ``importance`` where they have a weight. Later servers may know more of them."""
+    """They add up to the score: ``similarity`` and ``keyword``, by the channels that were asked;
+    ``tokens``, ``context`` and ``speaker``, by what ranked anew; ``recency`` and ``importance``
+    where they have a weight. Later servers may know more of them."""
     relevance: float
     """What the channels say together, before recency and importance are weighed against it."""
     similarity: float | None = None
     """By the collection's metric; null where no vector was compared."""
     keyword: float | None = None
     """BM25; null where the keyword channel did not find it."""
+    tokens: float | None = None
+    """How well the query's words are found in it or around it, on average: about a cosine; null
+    where its token vectors weren't compared."""
     recency: float | None = None
     """1 for now, 0.5 after one half life; null where it has no weight."""
     importance: float | None = None
@@ -71,6 +75,20 @@ class MMR(Request):
     """How many of the best hits to choose from."""
     lambda_mult: Share = 0.5
     """1: the score alone, 0: diversity alone."""
+
+
+class Rerank(Request):
+    """How the candidates of a ``hybrid`` search are ranked anew; 0 leaves a step out."""
+
+    tokens: Share = 0.7
+    """The share of the query's words, each as it is found in a memory, in the score; the rest is
+    the fusion of both channels. It needs token vectors, which the server's builtin embedder
+    makes."""
+    context: Share = 0.85
+    """What is found in a turn counts for the turns around it in their session, times this for each
+    turn between them, up to three."""
+    speaker: Share = 0.15
+    """The share of turns ("Ann: ...") whose speaker the query names, where it names one."""
 
 
 class RecencyWeight(Request):
@@ -111,6 +129,9 @@ class SearchRequest(Scope):
     """Past the hundredth hit of ``hybrid``, and of a search with ``recency`` or ``importance``,
     pages are ranked among more candidates each, and may repeat or miss a hit; others don't."""
     min_score: float | None = None
+    rerank: bool | Rerank = True
+    """Ranks the candidates of ``hybrid`` anew by words, by what is said around them and by who says
+    it; false leaves them as the channels have them. Other modes have nothing to rank anew."""
     mmr: MMR | None = None
     recency: RecencyWeight | None = None
     """Left out: it doesn't count. It is weighed for the 100 most relevant, at least."""

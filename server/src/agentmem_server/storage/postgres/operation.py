@@ -297,7 +297,7 @@ class Operation:
         self, collection: Collection, rids: Sequence[int], *, keep_vectors: bool = True
     ) -> None:
         """Delete rows that are there, without a word in the history."""
-        tables = ["tag"] if keep_vectors else ["tag", "embedding"]
+        tables = ["tag", "token"] if keep_vectors else ["tag", "token", "embedding"]
         for table in tables:
             await self._connection.execute(
                 f"DELETE FROM {table} WHERE cid = $1 AND rid = ANY($2::bigint[])",

@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 
 from ... import times
 from .. import (
+    LONGEST_TURN,
+    LOOKED_AT,
+    NEIGHBOURS,
+    OPENING,
     Attributes,
     Candidates,
     Collection,
@@ -19,6 +23,7 @@ from .. import (
     SearchRequest,
     Selection,
     Session,
+    Turns,
     labels,
 )
 from ..memory_rows import COLUMNS, to_record
@@ -29,6 +34,23 @@ _ORDER_COLUMN = {"seq": "m.rid", "created_at": "m.created_at", "updated_at": "m.
 _NO_IDS = np.empty(0, dtype=np.int64)
 _NO_SCORES = np.empty(0, dtype=np.float64)
 _ATTEMPTS = 5
+
+# A long content is read to its end for its beginning; so long is no turn.
+_TURNS = f"""
+SELECT m.rid,
+    CASE WHEN m.session_id IS NOT NULL AND octet_length(m.content) <= {LONGEST_TURN}
+        THEN substr(m.content, 1, {OPENING}) END,
+    CASE WHEN ? THEN (SELECT data FROM token t WHERE t.rid = m.rid) END,
+    CASE WHEN m.session_id IS NOT NULL THEN (
+        SELECT group_concat(n.rid) FROM (
+            SELECT rid, user_id, expires_at, index_texts FROM memory
+            WHERE cid = m.cid AND session_id = m.session_id AND rid > m.rid
+            ORDER BY rid LIMIT {LOOKED_AT}
+        ) AS n WHERE n.user_id IS m.user_id AND (n.expires_at IS NULL OR n.expires_at > ?)
+        AND n.index_texts IS NOT '[]'
+    ) END
+FROM memory m WHERE m.rid IN (SELECT value FROM carray(?))
+"""
 
 
 def count(connection: apsw.Connection, collection: Collection, scope: Scope) -> int:
@@ -183,6 +205,7 @@ def _candidates(
         keyword_scores=keyword_scores,
         vectors=lambda chosen: _vectors(index, chosen, collection.embedding.dimension),
         attributes=lambda chosen: _attributes(connection, chosen),
+        turns=lambda chosen, with_tokens: _turns(connection, chosen, now, with_tokens),
     )
 
 
@@ -194,6 +217,7 @@ def _nothing(collection: Collection) -> Candidates:
         _NO_SCORES,
         vectors=lambda chosen: np.zeros((len(chosen), collection.embedding.dimension), np.float32),
         attributes=lambda chosen: Attributes.of(chosen, {}),
+        turns=lambda chosen, _: Turns.of(chosen, {}),
     )
 
 
@@ -227,6 +251,22 @@ def _attributes(connection: apsw.Connection, ids: NDArray[np.int64]) -> Attribut
         (apsw.carray(np.ascontiguousarray(ids)),),
     )
     return Attributes.of(ids, {rid: values for rid, *values in found})
+
+
+def _turns(
+    connection: apsw.Connection, ids: NDArray[np.int64], now: int, with_tokens: bool
+) -> Turns:
+    if not len(ids):
+        return Turns.of(ids, {})
+    found = connection.execute(_TURNS, (with_tokens, now, apsw.carray(np.ascontiguousarray(ids))))
+    return Turns.of(
+        ids,
+        {rid: (opening, tokens, _following(later)) for rid, opening, tokens, later in found},
+    )
+
+
+def _following(rids: str | None) -> list[int]:
+    return sorted(map(int, rids.split(",")))[:NEIGHBOURS] if rids else []
 
 
 def _fetch(
