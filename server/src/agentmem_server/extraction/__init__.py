@@ -28,6 +28,7 @@ class FoundFact:
         event_at: when it happened, in microseconds since the Unix epoch, UTC.
         importance: 0 to 1.
         messages: the places of the messages that say it, ascending, each once; at least one.
+        known: the place, in what is known, of what says the same in other words.
     """
 
     content: str
@@ -35,6 +36,7 @@ class FoundFact:
     messages: tuple[int, ...]
     event_at: int | None = None
     importance: float | None = None
+    known: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,16 @@ class Found:
 class Extractor(Protocol):
     """Finds facts. Any number of calls at the same time; it bounds those of the LLM itself."""
 
-    async def extract(self, messages: Sequence[Message], instructions: str | None) -> Found:
-        """The facts in a conversation.
+    async def extract(
+        self,
+        messages: Sequence[Message],
+        instructions: str | None = None,
+        known: Sequence[str] = (),
+    ) -> Found:
+        """The facts in a conversation, the known ones too.
+
+        ``known`` are memories about the same things. Whether a fact says what one of them does is a
+        question of meaning, and the LLM that reads both can tell.
 
         Raises:
             InvalidRequest: the conversation is longer than one call may be.

@@ -27,7 +27,7 @@ class Job:
             there is a later one.
         error: JSON of an `ErrorBody`, why the last attempt failed.
         result: JSON of an `Extraction`.
-        seq: the store's to give.
+        seq: the store's to give. Grows with each new job of all tenants; none comes again.
     """
 
     id: str
@@ -79,12 +79,13 @@ class ClaimJobs:
 class FinishJob:
     """Say what came of an attempt. Answers whether it counted (bool).
 
-    It doesn't where the job is gone or has a later attempt. ``run_at`` is for another try: then it
-    is queued. Where ``released``, the attempt is taken back: the server stopped before it was done.
+    It doesn't where the job is gone or has a later attempt. ``status`` is ``queued`` where it is to
+    be tried again, at ``run_at``; ``done`` ends what is known of the request. Where ``released``,
+    the attempt is taken back, and the error of the one before stays: the server stopped before it
+    was done.
     """
 
-    tenant: str
-    id: str
+    seq: int
     attempt: int
     at: int
     status: JobStatus
@@ -96,10 +97,10 @@ class FinishJob:
 
 @dataclass(frozen=True, slots=True)
 class RenewJobs:
-    """Have running jobs for longer. Answers those that are still these attempts (``list[str]``)."""
+    """Have running jobs for longer. Answers those that are still these attempts (``list[int]``)."""
 
-    jobs: list[tuple[str, str, int]]
-    """Tenant, id and attempt of each."""
+    jobs: list[tuple[int, int]]
+    """`Job.seq` and the attempt of each. Not the id: that may be another job's by now."""
     lease_until: int
 
 

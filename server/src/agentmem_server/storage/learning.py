@@ -2,8 +2,11 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import count
+from typing import TypeGuard
 from uuid import UUID
 
 from agentmem_client.models import MAX_SOURCES
@@ -36,6 +39,26 @@ def fact_id(scope: Scope, content: str, number: int = 0) -> str:
     return str(UUID(int=(int.from_bytes(digest) & ~(0xF << 76 | 3 << 62)) | 8 << 76 | 2 << 62))
 
 
+def ids(record: Record) -> Iterator[str]:
+    """The ids under which a memory may say what a record does, the first one first."""
+    return (fact_id(record.scope, record.content, number) for number in count())
+
+
+def is_known(there: Record, fact: Record) -> bool:
+    """Whether a record that is there says what a fact does, in the same scope."""
+    return there.scope == fact.scope and says(there, fact.content)
+
+
+def is_still(there: Record | None, fact: Record, content: str) -> TypeGuard[Record]:
+    """Whether a record is as it was found to say the same as a fact in other words."""
+    return (
+        there is not None
+        and not there.is_expired(fact.updated_at)
+        and there.scope == fact.scope
+        and there.content == content
+    )
+
+
 def says(record: Record, content: str) -> bool:
     """Whether a record says what a text does."""
     return normalised(record.content) == normalised(content)
@@ -58,7 +81,7 @@ def linked(known: Record, fact: Record) -> Record | None:
     everything = sources + new
     if len(everything) > MAX_SOURCES:
         everything = everything[:1] + everything[1 - MAX_SOURCES :]
-    return replace(known, sources=everything, vectors=None)
+    return replace(known, sources=everything, updated_at=fact.updated_at, vectors=None)
 
 
 def _is_same(one: Source, other: Source) -> bool:

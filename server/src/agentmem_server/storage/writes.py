@@ -306,5 +306,5 @@ def weight(write: Write) -> int:
 
 
 def _size(record: Record) -> int:
-    texts = (record.metadata, record.payload, record.index_texts)
+    texts = (record.metadata, record.payload, record.index_texts, record.sources)
     return len(record.content) + len(record.vectors or b"") + len(to_json(texts))
