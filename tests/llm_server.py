@@ -2,7 +2,8 @@
 
 Left alone it answers with the facts that messages spell out: each line such as ``FACT: Ann has a
 cat.`` or ``FACT episodic: Ann moved.`` is one, and one that several messages spell is one with all
-their places. An episodic one happened when its message was said.
+their places. An episodic one happened when its message was said. One such as ``FACT: Ann owns a
+cat. (= Ann has a cat.)`` says the same as the latter, where that is known.
 """
 
 import asyncio
@@ -27,7 +28,9 @@ INPUT_TOKENS = 100
 OUTPUT_TOKENS = 20
 """What each answer is said to have cost."""
 
-_FACT = re.compile(r"^FACT(?: (semantic|episodic|procedural))?: (.+)$", re.MULTILINE)
+_FACT = re.compile(
+    r"^FACT(?: (semantic|episodic|procedural))?: (.+?)(?: \(= (.+)\))?$", re.MULTILINE
+)
 
 
 @dataclass
@@ -163,14 +166,17 @@ class LLMServer:
 def spelt_out(request: dict[str, Any]) -> list[dict[str, Any]]:
     """The facts that a request's messages spell out."""
     facts: dict[str, dict[str, Any]] = {}
-    for message in json.loads(request["messages"][1]["content"]):
-        for type, content in _FACT.findall(message["content"]):
+    given = json.loads(request["messages"][1]["content"])
+    known = {memory["content"]: memory["place"] for memory in given["known"]}
+    for message in given["messages"]:
+        for type, content, other in _FACT.findall(message["content"]):
             fact = {
                 "content": content,
                 "type": type or "semantic",
                 "event_time": message.get("time") if type == "episodic" else None,
                 "importance": 0.5,
                 "messages": [],
+                "known": known.get(content, known.get(other)),
             }
             facts.setdefault(content, fact)["messages"].append(message["place"])
     return list(facts.values())

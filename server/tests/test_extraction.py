@@ -141,8 +141,9 @@ async def test_what_the_llm_is_sent(opened: Opening, llm: LLM) -> None:
     assert system["content"].endswith("Look for pets.")
     assert "Grüß dich" in user["content"]
     assert "their-id" not in json.dumps(request)
-    first, _ = json.loads(user["content"])
-    assert first == {
+    data = json.loads(user["content"])
+    assert data["known"] == []
+    assert data["messages"][0] == {
         "place": 0,
         "role": "user",
         "name": "Ann",
@@ -156,8 +157,35 @@ async def test_messages_stay_data(opened: Opening, llm: LLM) -> None:
     async with opened() as extractor:
         await extractor.extract([*said(attack), *CAT], None)
     system, user = llm.requests[0]["messages"]
-    assert json.loads(user["content"])[0]["content"] == attack
+    assert json.loads(user["content"])["messages"][0]["content"] == attack
     assert attack not in system["content"]
+
+
+async def test_a_fact_names_the_known_memory_that_says_the_same(opened: Opening, llm: LLM) -> None:
+    known = ["Ann has a dog.", "Ann has a cat."]
+    messages = said("FACT: Ann owns a cat. (= Ann has a cat.)", "FACT: Ann moved.")
+    async with opened() as extractor:
+        found = await extractor.extract(messages, None, known)
+        assert [fact.known for fact in found.facts] == [1, None]
+        assert [fact.content for fact in found.facts] == ["Ann owns a cat.", "Ann moved."]
+        llm.replies = [Reply(facts=[GOOD | {"known": 2}, GOOD | {"known": 0}])]
+        found = await extractor.extract(messages, None, known)
+    assert [fact.known for fact in found.facts] == [None, 0]
+    data = json.loads(llm.requests[0]["messages"][1]["content"])
+    assert data["known"] == [
+        {"place": 0, "content": "Ann has a dog."},
+        {"place": 1, "content": "Ann has a cat."},
+    ]
+
+
+async def test_what_is_known_takes_what_room_there_is(opened: Opening, llm: LLM) -> None:
+    known = [f"Known memory {number}." + "x" * 300 for number in range(100)]
+    async with opened(max_input_tokens=3_000) as extractor:
+        await extractor.extract(CAT, None, known)
+        prompt = llm.requests[0]["messages"]
+        assert 2_800 < sum(len(message["content"].encode()) for message in prompt) / 3 <= 3_000
+        sent = json.loads(prompt[1]["content"])["known"]
+        assert [memory["content"] for memory in sent] == known[: len(sent)]
 
 
 async def test_no_facts_is_good(opened: Opening, told: Told) -> None:
@@ -456,7 +484,7 @@ async def test_so_many_calls_at_once_and_no_more(opened: Opening, llm: LLM) -> N
     assert llm.most == 3
     assert [one.facts[0].content for one in found] == [f"fact {n}" for n in range(10)]
     order = [json.loads(request["messages"][1]["content"]) for request in llm.requests]
-    started = [messages[0]["content"] for messages in order]
+    started = [given["messages"][0]["content"] for given in order]
     # Those of one group may overtake each other on their way.
     assert {*started[:3]} == {f"FACT: fact {n}" for n in range(3)}
     assert started[-1] == "FACT: fact 9"
@@ -510,30 +538,22 @@ async def test_who_leaves_gives_back_the_turn(opened: Opening, llm: LLM, told: T
 
 
 class Clock:
-    """Seconds that pass as a test lets them, `speed` times as fast as others."""
+    """Seconds, and so many more as a test lets pass at once."""
 
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
+    ahead = 0.0
 
     def __call__(self) -> float:
-        return monotonic() * self._speed
+        return monotonic() + self.ahead
 
 
-async def test_the_rate_lets_calls_wait(
-    opened: Opening, llm: LLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock(300.0)  # a minute in 0.2 s
-    monkeypatch.setattr("agentmem_server.extraction.budget._SHORTEST_LOOK", 0.01)
-    sleep = asyncio.sleep
-
-    async def quicker(seconds: float) -> None:
-        await sleep(seconds / 300)
-
-    monkeypatch.setattr("agentmem_server.extraction.budget.asyncio.sleep", quicker)
+async def test_the_rate_lets_calls_wait(opened: Opening, llm: LLM) -> None:
+    clock = Clock()
     async with opened(windows=Windows(clock=clock), rate=2) as extractor:
-        found = await asyncio.gather(*(extractor.extract(CAT, None) for _ in range(4)))
-    assert [len(one.facts) for one in found] == [1] * 4
-    assert llm.times[2] - llm.times[0] >= 0.19
+        first = await asyncio.gather(*(extractor.extract(CAT, None) for _ in range(2)))
+        clock.ahead = 59.5
+        second = await asyncio.gather(*(extractor.extract(CAT, None) for _ in range(2)))
+    assert [len(one.facts) for one in [*first, *second]] == [1] * 4
+    assert llm.times[2] + clock.ahead - llm.times[0] >= 59.9  # they were let through before
 
 
 async def test_repetitions_count_against_the_rate(opened: Opening, llm: LLM) -> None:

@@ -235,6 +235,16 @@ def test_a_time_that_cannot_be_read_is_none(raw: Any) -> None:
     assert read_one(event_time=raw).event_at is None
 
 
+@pytest.mark.parametrize(
+    ("raw", "known"),
+    [(0, 0), (2, 2), ("1", 1), (3, None), (-1, None), (None, None), (True, None), ([0], None)],
+)
+def test_a_known_memory_that_does_not_exist_is_none(raw: Any, known: int | None) -> None:
+    text = json.dumps({"facts": [FACT | {"known": raw}]})
+    (fact,) = read_answer(text, MESSAGES, known=3).facts
+    assert fact.known == known
+
+
 def test_what_is_optional_may_be_missing() -> None:
     text = '{"facts": [{"content": "a", "type": "semantic", "messages": [0]}]}'
     (fact,) = read_answer(text, MESSAGES).facts

@@ -2,8 +2,10 @@
 
 What says clearly enough what it means is taken silently: code fences, text or thoughts around the
 JSON, commas too many, an importance outside of 0 to 1 (the nearer end), one that is no number or a
-time that can't be read (none), places of messages that don't exist beside some that do (dropped).
-A fact without content, of no type that there is, or that none of the messages says is not.
+time that can't be read (none), places of messages that don't exist beside some that do (dropped), a
+place of something known that doesn't exist (none: the fact is stored, which does less harm than a
+wrong link). A fact without content, of no type that there is, or that none of the messages says is
+not.
 """
 
 import json
@@ -51,15 +53,18 @@ class _Wrong(Exception):
     """A fact that can't be used, and why."""
 
 
-def read_answer(text: str, messages: Sequence[Message]) -> Reading:
-    """The facts in an LLM's answer to a prompt about these messages; never raises."""
+def read_answer(text: str, messages: Sequence[Message], known: int = 0) -> Reading:
+    """The facts in an LLM's answer to a prompt about these messages; never raises.
+
+    ``known`` is how many known memories were in the prompt.
+    """
     found = _find_facts(text)
     if isinstance(found, str):
         return Reading(problems=[found], is_json=False)
     reading = Reading()
     for number, raw in enumerate(found):
         try:
-            reading.facts.append(_fact(raw, messages))
+            reading.facts.append(_fact(raw, messages, known))
         except _Wrong as error:
             reading.problems.append(f"facts[{number}]: {error}")
     return reading
@@ -116,7 +121,7 @@ def _embedded(text: str) -> Iterator[Any]:
         yield value
 
 
-def _fact(raw: Any, messages: Sequence[Message]) -> FoundFact:
+def _fact(raw: Any, messages: Sequence[Message], known: int) -> FoundFact:
     if not isinstance(raw, dict):
         raise _Wrong("must be an object")
     places = _places(raw.get("messages"), len(messages))
@@ -126,6 +131,7 @@ def _fact(raw: Any, messages: Sequence[Message]) -> FoundFact:
         messages=places,
         event_at=_time(raw.get("event_time"), messages[places[0]].at),
         importance=_importance(raw.get("importance")),
+        known=_known(raw.get("known"), known),
     )
 
 
@@ -159,6 +165,11 @@ def _places(raw: Any, count: int) -> tuple[int, ...]:
             f"not {shown(raw)}"
         )
     return places
+
+
+def _known(raw: Any, count: int) -> int | None:
+    number = _number(raw)
+    return int(number) if number is not None and _is_place(number, count) else None
 
 
 def _is_place(number: float, count: int) -> bool:

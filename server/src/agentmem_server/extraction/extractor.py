@@ -13,7 +13,7 @@ from . import Found
 from .answers import read_answer
 from .budget import Bounds, Budget
 from .chat import Chat
-from .prompt import estimated_tokens, first_prompt, repair_prompt
+from .prompt import estimated_tokens, first_prompt, fitting, repair_prompt
 
 
 class LLMExtractor:
@@ -42,8 +42,16 @@ class LLMExtractor:
         """How many conversations were accepted and not yet answered."""
         return self.budget.pending
 
-    async def extract(self, messages: Sequence[Message], instructions: str | None) -> Found:
-        """The facts in a conversation; see `Extractor`."""
+    async def extract(
+        self,
+        messages: Sequence[Message],
+        instructions: str | None = None,
+        known: Sequence[str] = (),
+    ) -> Found:
+        """The facts in a conversation; see `Extractor`.
+
+        Of what is known, the first go to the LLM, as many as there is room for.
+        """
         prompt = first_prompt(messages, instructions)
         tokens = estimated_tokens(prompt)
         if tokens > self._bounds.max_input_tokens:
@@ -52,7 +60,10 @@ class LLMExtractor:
                 f"{self._bounds.max_input_tokens}: send fewer messages at a time, or raise "
                 "AGENTMEM_LLM_MAX_INPUT_TOKENS"
             )
-        read = partial(read_answer, messages=messages)
+        if known:
+            known = fitting(known, self._bounds.max_input_tokens - tokens)
+            prompt = first_prompt(messages, instructions, known)
+        read = partial(read_answer, messages=messages, known=len(known))
         async with self.budget.conversation():
             answer = await self._chat.ask(prompt, read)
             facts, spent = answer.reading.facts, answer.spent
