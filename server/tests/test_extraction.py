@@ -180,12 +180,14 @@ async def test_a_fact_names_the_known_memory_that_says_the_same(opened: Opening,
 
 async def test_what_is_known_takes_what_room_there_is(opened: Opening, llm: LLM) -> None:
     known = [f"Known memory {number}." + "x" * 300 for number in range(100)]
+    known[1] = "x" * 10_000
     async with opened(max_input_tokens=3_000) as extractor:
         await extractor.extract(CAT, None, known)
         prompt = llm.requests[0]["messages"]
         assert 2_800 < sum(len(message["content"].encode()) for message in prompt) / 3 <= 3_000
         sent = json.loads(prompt[1]["content"])["known"]
-        assert [memory["content"] for memory in sent] == known[: len(sent)]
+        assert [memory["place"] for memory in sent] == [0, *range(2, len(sent) + 1)]
+        assert all(memory["content"] == known[memory["place"]] for memory in sent)
 
 
 async def test_no_facts_is_good(opened: Opening, told: Told) -> None:

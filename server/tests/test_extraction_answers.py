@@ -241,7 +241,7 @@ def test_a_time_that_cannot_be_read_is_none(raw: Any) -> None:
 )
 def test_a_known_memory_that_does_not_exist_is_none(raw: Any, known: int | None) -> None:
     text = json.dumps({"facts": [FACT | {"known": raw}]})
-    (fact,) = read_answer(text, MESSAGES, known=3).facts
+    (fact,) = read_answer(text, MESSAGES, known=[0, 1, 2]).facts
     assert fact.known == known
 
 

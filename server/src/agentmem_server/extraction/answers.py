@@ -11,7 +11,7 @@ not.
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -53,10 +53,10 @@ class _Wrong(Exception):
     """A fact that can't be used, and why."""
 
 
-def read_answer(text: str, messages: Sequence[Message], known: int = 0) -> Reading:
+def read_answer(text: str, messages: Sequence[Message], known: Collection[int] = ()) -> Reading:
     """The facts in an LLM's answer to a prompt about these messages; never raises.
 
-    ``known`` is how many known memories were in the prompt.
+    ``known`` are the places of the known memories in the prompt.
     """
     found = _find_facts(text)
     if isinstance(found, str):
@@ -121,7 +121,7 @@ def _embedded(text: str) -> Iterator[Any]:
         yield value
 
 
-def _fact(raw: Any, messages: Sequence[Message], known: int) -> FoundFact:
+def _fact(raw: Any, messages: Sequence[Message], known: Collection[int]) -> FoundFact:
     if not isinstance(raw, dict):
         raise _Wrong("must be an object")
     places = _places(raw.get("messages"), len(messages))
@@ -167,9 +167,9 @@ def _places(raw: Any, count: int) -> tuple[int, ...]:
     return places
 
 
-def _known(raw: Any, count: int) -> int | None:
+def _known(raw: Any, places: Collection[int]) -> int | None:
     number = _number(raw)
-    return int(number) if number is not None and _is_place(number, count) else None
+    return int(number) if number is not None and number in places else None
 
 
 def _is_place(number: float, count: int) -> bool:

@@ -50,9 +50,9 @@ class LLMExtractor:
     ) -> Found:
         """The facts in a conversation; see `Extractor`.
 
-        Of what is known, the first go to the LLM, as many as there is room for.
+        Of what is known, as much goes to the LLM as there is room for, the first first.
         """
-        prompt = first_prompt(messages, instructions)
+        prompt = first_prompt(messages, instructions, {})
         tokens = estimated_tokens(prompt)
         if tokens > self._bounds.max_input_tokens:
             raise InvalidRequest(
@@ -60,10 +60,10 @@ class LLMExtractor:
                 f"{self._bounds.max_input_tokens}: send fewer messages at a time, or raise "
                 "AGENTMEM_LLM_MAX_INPUT_TOKENS"
             )
-        if known:
-            known = fitting(known, self._bounds.max_input_tokens - tokens)
-            prompt = first_prompt(messages, instructions, known)
-        read = partial(read_answer, messages=messages, known=len(known))
+        shown = fitting(known, self._bounds.max_input_tokens - tokens)
+        if shown:
+            prompt = first_prompt(messages, instructions, shown)
+        read = partial(read_answer, messages=messages, known=shown)
         async with self.budget.conversation():
             answer = await self._chat.ask(prompt, read)
             facts, spent = answer.reading.facts, answer.spent

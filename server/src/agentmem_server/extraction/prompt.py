@@ -1,7 +1,7 @@
 """What the LLM is told: what a fact is, the conversation as data, and the form of its answer."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 from agentmem_client.models import FactType, Message
@@ -97,24 +97,26 @@ _BETWEEN = ",\n"
 
 
 def first_prompt(
-    messages: Sequence[Message], instructions: str | None, known: Sequence[str] = ()
+    messages: Sequence[Message], instructions: str | None, known: Mapping[int, str]
 ) -> Prompt:
-    """What is asked of a conversation, and of what is known."""
+    """What is asked of a conversation, and of what is known, by its places."""
     system = _SYSTEM if instructions is None else _SYSTEM + _INSTRUCTIONS + instructions
     said = _list(_as_data(place, message) for place, message in enumerate(messages))
-    kept = _list(_known(place, content) for place, content in enumerate(known))
+    kept = _list(_known(place, content) for place, content in known.items())
     data = f'{{"known": {kept},\n"messages": {said}}}'
     return [{"role": "system", "content": system}, {"role": "user", "content": data}]
 
 
-def fitting(known: Sequence[str], tokens: int) -> Sequence[str]:
-    """The first of what is known, as many as so many tokens hold."""
+def fitting(known: Sequence[str], tokens: int) -> dict[int, str]:
+    """What of the known so many tokens hold, by its places; the first come first."""
     left = tokens * _BYTES_A_TOKEN
+    kept = {}
     for place, content in enumerate(known):
-        left -= len(_json(_known(place, content)).encode()) + len(_BETWEEN)
-        if left < 0:
-            return known[:place]
-    return known
+        size = len(_json(_known(place, content)).encode()) + len(_BETWEEN)
+        if size <= left:
+            left -= size
+            kept[place] = content
+    return kept
 
 
 def repair_prompt(
