@@ -11,12 +11,11 @@ import json
 import re
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from threading import Thread
 from typing import Any
 
-import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -222,17 +221,3 @@ def _body(reply: Reply, request: dict[str, Any]) -> bytes:
             "total_tokens": INPUT_TOKENS + OUTPUT_TOKENS,
         }
     return json.dumps(answer).encode()
-
-
-@pytest.fixture(scope="session")
-def llm_server() -> Iterator[LLMServer]:
-    """The server of all tests of a process; see `llm`."""
-    server = LLMServer().start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def llm(llm_server: LLMServer) -> LLM:
-    """An LLM that knows nothing of other tests."""
-    return llm_server.forget()

@@ -1,3 +1,3 @@
-from tests.llm_server import llm, llm_server
+from tests.conftest import llm, llm_server
 
 __all__ = ["llm", "llm_server"]
