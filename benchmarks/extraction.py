@@ -21,9 +21,8 @@ from typing import Any
 
 from agentmem_client import AsyncAgentMemClient
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-sys.path.insert(0, str(ROOT / "examples"))
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from _server import private_server  # the examples' helper, which starts a server
 
 from tests.llm_server import LLMServer
