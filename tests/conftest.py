@@ -37,6 +37,8 @@ from agentmem_server.settings import Settings
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from tests.llm_server import LLM, LLMServer
+
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
@@ -366,6 +368,20 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     server = Redis(binary, tmp_path_factory.mktemp("redis")).start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def llm_server() -> Iterator[LLMServer]:
+    """The LLM of all tests of a process; see `llm`."""
+    server = LLMServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def llm(llm_server: LLMServer) -> LLM:
+    """An LLM that knows nothing of other tests, and what it is asked and answers."""
+    return llm_server.forget()
 
 
 class FakeEmbedder:
