@@ -184,6 +184,8 @@ FIELDS: Mapping[str, str] = {
     "include_embeddings": "Answer the vectors too.",
     "include_total": "Count the memories on all pages.",
     "index_texts": "What it is found by, in place of the content.",
+    "job": "The job that does it; null where none does.",
+    "jobs": "The jobs, the newest first.",
     "keys": "The keys, the oldest first.",
     "last_at": "When the last of them was stored.",
     "latency_ms": "How long the check took.",
