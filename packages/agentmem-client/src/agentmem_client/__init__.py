@@ -15,6 +15,7 @@
 from ._async.client import AsyncAgentMemClient
 from ._base import Filters, Vector, __version__
 from ._batch import Item, Progress
+from ._extraction import Conversation, MessageLike
 from ._pair import ClientPair
 from ._sync.client import AgentMemClient
 from ._unset import UNSET, Unset
@@ -59,12 +60,15 @@ from .models import (
     CreatedKey,
     ErrorBody,
     Event,
+    Explanation,
     Extraction,
+    ExtractRequest,
     Fact,
     FactType,
     GrowthDay,
     Health,
     Hit,
+    ImportanceWeight,
     Job,
     JobStatus,
     Key,
@@ -72,6 +76,7 @@ from .models import (
     Memory,
     MemoryInput,
     Message,
+    RecencyWeight,
     SearchStats,
     Session,
     Source,
@@ -98,6 +103,7 @@ __all__ = [
     "Collection",
     "Conflict",
     "ConnectionFailed",
+    "Conversation",
     "CreatedKey",
     "DimensionMismatch",
     "EmbedderMismatch",
@@ -105,6 +111,8 @@ __all__ = [
     "ErrorBody",
     "Event",
     "EventsForgotten",
+    "Explanation",
+    "ExtractRequest",
     "Extraction",
     "ExtractionFailed",
     "F",
@@ -116,6 +124,7 @@ __all__ = [
     "GrowthDay",
     "Health",
     "Hit",
+    "ImportanceWeight",
     "InternalError",
     "InvalidCursor",
     "InvalidFilter",
@@ -131,6 +140,7 @@ __all__ = [
     "Memory",
     "MemoryInput",
     "Message",
+    "MessageLike",
     "MethodNotAllowed",
     "NotAllStored",
     "NotFound",
@@ -139,6 +149,7 @@ __all__ = [
     "PayloadTooLarge",
     "Progress",
     "RateLimited",
+    "RecencyWeight",
     "RequestTimedOut",
     "SearchStats",
     "Session",

@@ -91,6 +91,16 @@ ARCHIVE_MEMORIES = Endpoint(
     "archive_memories", "POST", f"{API}/memories/archive", "Set memories aside, or take them back",
     m.ArchivedAnswer, body=m.ArchiveRequest, scopes=("read", "write"),
 )  # fmt: skip
+EXTRACT = Endpoint(
+    "extract", "POST", f"{API}/memories/extract", "Learn facts from a conversation, by an LLM",
+    m.Extraction, body=m.ExtractRequest, also=(202,), errors=(409, 502),
+    scopes=("read", "write"),
+)  # fmt: skip
+EXTRACT_MANY = Endpoint(
+    "extract_many", "POST", f"{API}/memories/extract/batch",
+    "Learn facts from many conversations, an outcome for each",
+    m.ExtractManyAnswer, body=m.ExtractManyRequest, errors=(409,), scopes=("read", "write"),
+)  # fmt: skip
 GET_MEMORY = Endpoint(
     "get_memory", "GET", f"{API}/memories/{{id}}", "Get a memory",
     m.Memory, query=m.GetQuery, errors=(404,),
@@ -127,16 +137,6 @@ ERASE_USER = Endpoint(
 STATS = Endpoint(
     "stats", "GET", f"{API}/stats", "How much is remembered and asked, and by whom",
     m.Stats, query=m.StatsQuery,
-)  # fmt: skip
-EXTRACT = Endpoint(
-    "extract", "POST", f"{API}/memories/extract", "Learn facts from a conversation, by an LLM",
-    m.Extraction, body=m.ExtractRequest, also=(202,), errors=(409, 502),
-    scopes=("read", "write"),
-)  # fmt: skip
-EXTRACT_MANY = Endpoint(
-    "extract_many", "POST", f"{API}/memories/extract/batch",
-    "Learn facts from many conversations, an outcome for each",
-    m.ExtractManyAnswer, body=m.ExtractManyRequest, errors=(409,), scopes=("read", "write"),
 )  # fmt: skip
 LIST_JOBS = Endpoint(
     "list_jobs", "GET", f"{API}/jobs", "List the jobs, the newest first",

@@ -210,6 +210,13 @@ class RateLimited(APIError):
     status = 429
 
 
+class InternalError(APIError):
+    """The server failed; its log has the cause under the request id."""
+
+    code = "internal_error"
+    status = 500
+
+
 class ExtractionFailed(APIError):
     """The LLM refuses, or what it answers can't be used; nothing was stored.
 
@@ -219,13 +226,6 @@ class ExtractionFailed(APIError):
 
     code = "extraction_failed"
     status = 502
-
-
-class InternalError(APIError):
-    """The server failed; its log has the cause under the request id."""
-
-    code = "internal_error"
-    status = 500
 
 
 class Unavailable(APIError):

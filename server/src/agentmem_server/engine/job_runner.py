@@ -27,6 +27,7 @@ from .. import times
 from ..access.callers import Caller
 from ..batcher import Batcher
 from ..storage import ClaimJobs, FinishJob, Job, Outcome, RenewJobs, Store, Write
+from .outcomes import failure
 
 Run: TypeAlias = Callable[[Caller, m.ExtractRequest], Awaitable[m.Extraction]]
 """Does a job. What it stores is the same however often it does it."""
@@ -321,8 +322,7 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
 
 
 def _as_json(error: APIError) -> bytes:
-    body = m.ErrorBody(code=error.code, message=error.message, details=error.details)
-    return body.model_dump_json().encode()
+    return failure(error).model_dump_json().encode()
 
 
 _LOST = _as_json(Unavailable("the server that was doing it stopped, and this was the last attempt"))

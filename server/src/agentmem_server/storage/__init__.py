@@ -28,6 +28,7 @@ from .jobs import (
 )
 from .keys import ApiKey, KeyFile
 from .reads import (
+    Attributes,
     Candidates,
     Event,
     EventPage,
@@ -72,6 +73,7 @@ __all__ = [
     "STALE",
     "ApiKey",
     "Archive",
+    "Attributes",
     "Candidates",
     "ClaimJobs",
     "Collection",

@@ -125,7 +125,11 @@ from .memories import (
 )
 from .searches import (
     MMR,
+    Explanation,
     Hit,
+    ImportanceWeight,
+    RecencyBy,
+    RecencyWeight,
     SearchAnswer,
     SearchRequest,
 )
@@ -185,6 +189,7 @@ __all__ = [
     "Event",
     "EventId",
     "EventsQuery",
+    "Explanation",
     "ExtractManyAnswer",
     "ExtractManyRequest",
     "ExtractRequest",
@@ -200,6 +205,7 @@ __all__ = [
     "HistoryQuery",
     "Hit",
     "Importance",
+    "ImportanceWeight",
     "IndexTexts",
     "Job",
     "JobStatus",
@@ -233,6 +239,8 @@ __all__ = [
     "PageAnswer",
     "Payload",
     "Rate",
+    "RecencyBy",
+    "RecencyWeight",
     "Request",
     "RestoreRequest",
     "Scope",

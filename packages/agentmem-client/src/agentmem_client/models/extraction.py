@@ -31,6 +31,7 @@ MAX_INSTRUCTIONS = 4_000
 FactType = Literal["semantic", "episodic", "procedural"]
 """What holds, what happened, how something is done."""
 JobStatus = Literal["queued", "running", "done", "failed"]
+"""Where a job is."""
 
 
 class Message(Request):
