@@ -53,7 +53,7 @@ class Preparation:
                 record = prepared.records[0]
                 record.vectors = (record.vectors or b"") + outcome.vector
                 record.tokens = signs.joined(
-                    [record.tokens, outcome.tokens], self._embedder.dimension
+                    [record.tokens or b"", outcome.tokens], self._embedder.dimension
                 )
         return puts
 

@@ -86,7 +86,7 @@ class Update:
     embedding: Embedding | None = None
     vectors: bytes | None = None
     texts: Sequence[str] | None = None
-    tokens: bytes = b""
+    tokens: bytes | None = None
     found_by: Sequence[str] | None = None
     user_id: str | None = None
     if_version: int | None = None
@@ -302,12 +302,15 @@ def weight(write: Write) -> int:
         case PutJob(job=job):
             return _ROWS + len(job.request or b"")
         case Update(changes=changes, vectors=vectors, tokens=tokens):
-            return _ROWS + len(to_json(changes)) + len(vectors or b"") + len(tokens)
+            return _ROWS + len(to_json(changes)) + len(vectors or b"") + len(tokens or b"")
     return 0
 
 
 def _size(record: Record) -> int:
     texts = (record.metadata, record.payload, record.index_texts, record.sources)
     return (
-        len(record.content) + len(record.vectors or b"") + len(record.tokens) + len(to_json(texts))
+        len(record.content)
+        + len(record.vectors or b"")
+        + len(record.tokens or b"")
+        + len(to_json(texts))
     )

@@ -82,7 +82,7 @@ class Draft:
         self._rows: dict[Key, Record | None] = {}
         self._vectors: dict[Key, list[tuple[int, bytes, bytes | None]]] = {}
         self._kept_vectors: set[Key] = set()
-        self._tokens: dict[Key, bytes] = {}
+        self._tokens: dict[Key, bytes | None] = {}
         self._events: list[tuple[Any, ...]] = []
         self._images: list[tuple[Any, ...]] = []
         self._without_images: set[int] = set()
@@ -142,7 +142,7 @@ class Draft:
         record = entry.record
         assert record is not None
         self._rows[collection.key, record.seq] = None
-        self._tokens[collection.key, record.seq] = b""
+        self._tokens[collection.key, record.seq] = None
         if not keep_vectors:
             self._set_vectors(collection, record.seq, b"", replacing=True)
         entry.record, entry.vectors, entry.last_version = None, b"", last_version

@@ -32,7 +32,7 @@ FROM embedding v LEFT JOIN memory m USING (cid, rid) ORDER BY v.cid, v.rid, v.pl
 def sum_source(source: Source, sums: Summing) -> Iterator[None]:
     """Sum up a file; it stops after each row."""
     _add_small(sums, source.numbers, source.collections.values(), source.keys)
-    for row, given in source.memories():
+    for row, given, _ in source.memories():
         cid, rid = row[_OF_MEMORY], row[_OF_MEMORY + 1]
         sums.add(Group("memories", cid), row)
         if given is not None:
