@@ -147,6 +147,7 @@ def test_an_explanation_tells_all() -> None:
     assert second.model_dump(exclude={"parts", "relevance", "recency"}) == {
         "similarity": 0.9,
         "keyword": 2.0,
+        "tokens": None,
         "importance": 0.1,
         "rank": 2,
         "similarity_rank": 1,

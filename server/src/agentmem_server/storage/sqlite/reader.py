@@ -42,12 +42,14 @@ SELECT m.rid,
         THEN substr(m.content, 1, {OPENING}) END,
     CASE WHEN ? THEN (SELECT data FROM token t WHERE t.rid = m.rid) END,
     CASE WHEN m.session_id IS NOT NULL THEN (
-        SELECT group_concat(n.rid) FROM (
-            SELECT rid, user_id, expires_at, index_texts FROM memory
-            WHERE cid = m.cid AND session_id = m.session_id AND rid > m.rid
-            ORDER BY rid LIMIT {LOOKED_AT}
-        ) AS n WHERE n.user_id IS m.user_id AND (n.expires_at IS NULL OR n.expires_at > ?)
-        AND n.index_texts IS NOT '[]'
+        SELECT group_concat(rid) FROM (
+            SELECT n.rid FROM (
+                SELECT rid, user_id, expires_at, index_texts FROM memory
+                WHERE cid = m.cid AND session_id = m.session_id AND rid > m.rid
+                ORDER BY rid LIMIT {LOOKED_AT}
+            ) AS n WHERE n.user_id IS m.user_id AND (n.expires_at IS NULL OR n.expires_at > ?)
+            AND n.index_texts IS NOT '[]' LIMIT {NEIGHBOURS}
+        )
     ) END
 FROM memory m WHERE m.rid IN (SELECT value FROM carray(?))
 """
@@ -266,7 +268,7 @@ def _turns(
 
 
 def _following(rids: str | None) -> list[int]:
-    return sorted(map(int, rids.split(",")))[:NEIGHBOURS] if rids else []
+    return sorted(map(int, rids.split(","))) if rids else []
 
 
 def _fetch(
