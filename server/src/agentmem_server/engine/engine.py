@@ -287,13 +287,13 @@ class Engine:
         if request.embedding is not None:
             return request.embedding, None
         collection.embedding.check_given(self._preparation.server_embedding)
+        if asks_for_tokens(request) and not self._embedder.tells_tokens:
+            raise no_tokens()
         embedded = await self._embedder.embed_query(request.query or "")
         tokens = None
         if chosen.by_tokens and embedded.tokens:
             tokens = np.frombuffer(embedded.tokens, "<f2").astype(np.float32)
             tokens = tokens.reshape(-1, self._embedder.dimension)
-        if tokens is None and asks_for_tokens(request):
-            raise no_tokens()
         return embedded.vector, tokens
 
     async def get(self, caller: Caller, memory_id: str, query: m.GetQuery) -> m.Memory:
