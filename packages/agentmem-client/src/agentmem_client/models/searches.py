@@ -34,7 +34,7 @@ class Explanation(Answer):
     ``tokens``, ``context`` and ``speaker``, by what ranked anew; ``recency`` and ``importance``
     where they have a weight. Later servers may know more of them."""
     relevance: float
-    """What the channels say together, before recency and importance are weighed against it."""
+    """The score before recency and importance are weighed against it."""
     similarity: float | None = None
     """By the collection's metric; null where no vector was compared."""
     keyword: float | None = None
@@ -122,8 +122,8 @@ class SearchRequest(Scope):
     mode: Mode | None = None
     """Left out: ``hybrid`` where there is a text and a vector for it, else what there is."""
     alpha: Share | None = None
-    """The vector's share in ``hybrid``: 0 ranks by keywords alone (what has none of them follows,
-    with score 0), 1 by vectors alone; 0.5 where left out."""
+    """The vector's share in the fusion of ``hybrid``: 0 takes keywords alone (what has none of them
+    follows), 1 vectors alone; 0.5 where left out. With ``rerank`` false this alone ranks."""
     limit: Limit = 10
     offset: Offset = 0
     """Past the hundredth hit of ``hybrid``, and of a search with ``recency`` or ``importance``,
