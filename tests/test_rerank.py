@@ -1,13 +1,15 @@
 """Searches whose candidates are ranked anew, with the builtin embedder and without, over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
 from agentmem_client import endpoints as e
 from agentmem_server.embedding.builtin import BuiltinEmbedder
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tests.conftest import OpenApi
@@ -151,3 +153,35 @@ async def test_tokens_asked_for_where_there_are_none_are_refused(
             assert "rerank.tokens" in answer.json()["error"]["message"]
         found = await parts(api, QUERY, **vector)
         assert {name for one in found.values() for name in one} >= {"context", "speaker"}
+
+
+async def test_memories_without_tokens_get_them_after_the_start(
+    open_api: "OpenApi", database_url: str, embedder: BuiltinEmbedder
+) -> None:
+    async with open_api(database_url=database_url, embedder=Plain(embedder)) as api:
+        await add(api)
+        assert {hit["explanation"]["tokens"] for hit in await search(api, QUERY, explain=True)} == {
+            None
+        }
+    async with open_api(database_url=database_url, embedder=embedder) as api:
+        for _ in range(200):
+            hits = await search(api, QUERY, explain=True)
+            if None not in {hit["explanation"]["tokens"] for hit in hits}:
+                break
+            await asyncio.sleep(0.05)
+        assert all(hit["explanation"]["tokens"] > 0 for hit in hits)
+        assert {hit["version"] for hit in hits} == {1}
+
+
+class Plain:
+    """The builtin embedder as an older server had it, which kept no tokens."""
+
+    def __init__(self, embedder: BuiltinEmbedder) -> None:
+        self.name, self.dimension = embedder.name, embedder.dimension
+        self._embedder = embedder
+
+    async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return await self._embedder.embed(texts)
+
+    async def close(self) -> None:
+        pass

@@ -49,6 +49,7 @@ from ..storage import (
 from ..telemetry.watch import NOBODY, Watch
 from . import cursor, records
 from .catalog import Catalog
+from .filling import Filling
 from .history import History
 from .in_flight import InFlight
 from .jobs import Jobs
@@ -129,6 +130,7 @@ class Engine:
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
         self.learning = Learning(store, self._writes, self._preparation, self._in_flight, extractor)
+        self.filling = Filling(store, self._embedder, self._writes)
         self.history = History(store, self._writes, self._forget_copies)
         self.jobs = Jobs(store, self._writes, limits.job_attempts)
         store.on_erase(self._erased_elsewhere)

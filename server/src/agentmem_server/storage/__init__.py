@@ -63,6 +63,7 @@ from .writes import (
     Put,
     PutCollection,
     PutKey,
+    PutTokens,
     Refresh,
     Restore,
     RevokeKey,
@@ -115,6 +116,7 @@ __all__ = [
     "PutCollection",
     "PutJob",
     "PutKey",
+    "PutTokens",
     "Ranked",
     "Record",
     "Refresh",
@@ -185,6 +187,14 @@ class Store(Protocol):
         self, collection: Collection, request: SearchRequest
     ) -> list[tuple[Record, float]]:
         """The ranked records with their scores, best first."""
+
+    async def lacking_tokens(
+        self, model: str, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[Collection, Record]]:
+        """Records with vectors that this model of the server's made, and without their tokens.
+
+        Of all tenants, by their collections' keys and their seqs, those after such a pair.
+        """
 
     async def sessions(
         self, collection: Collection, selection: Selection, *, after: str | None, limit: int

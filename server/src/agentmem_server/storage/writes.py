@@ -146,6 +146,19 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
+class PutTokens:
+    """Give records the ``tokens`` that they lack: each by its seq and version.
+
+    Those that are of another version by now, or gone, are left as they are. Nothing of it is told
+    in their history. Answers how many got theirs (int).
+    """
+
+    tenant: str
+    collection: str
+    tokens: Sequence[tuple[int, int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """Delete records of all tenants that expired by a time: ``limit`` at most of a collection.
 
@@ -267,6 +280,7 @@ Write: TypeAlias = (
     | Delete
     | Archive
     | Refresh
+    | PutTokens
     | Sweep
     | Restore
     | Erase
@@ -299,10 +313,12 @@ def weight(write: Write) -> int:
             return sum(_ROWS + _size(record) for record in records)
         case Learn(record=record):
             return _ROWS + _size(record)
+        case PutTokens(tokens=tokens):
+            return sum(len(own) for *_, own in tokens)
         case PutJob(job=job):
             return _ROWS + len(job.request or b"")
-        case Update(changes=changes, vectors=vectors, tokens=tokens):
-            return _ROWS + len(to_json(changes)) + len(vectors or b"") + len(tokens or b"")
+        case Update(changes=changes, vectors=vectors, tokens=new):
+            return _ROWS + len(to_json(changes)) + len(vectors or b"") + len(new or b"")
     return 0
 
 

@@ -15,6 +15,7 @@ from .. import (
     Attributes,
     Candidates,
     Collection,
+    Embedding,
     ListRequest,
     NamespaceRequest,
     Page,
@@ -105,6 +106,30 @@ def page(connection: apsw.Connection, collection: Collection, request: ListReque
         total=total,
         next=cast("tuple[int, int]", found[-1][:2]) if more else None,
     )
+
+
+def lacking_tokens(
+    connection: apsw.Connection, model: str, after: tuple[int, int], limit: int
+) -> list[tuple[Collection, Record]]:
+    """Records that a model of the server's has embedded and that lack their tokens."""
+    found = connection.execute(
+        "SELECT c.cid, c.tenant, c.name, c.embedder, c.model, c.dimension, c.metric, "
+        f"c.created_at, c.default_ttl, {COLUMNS} FROM collection c JOIN memory m USING (cid) "
+        "WHERE c.embedder = 'server' AND c.model = ? AND (m.cid, m.rid) > (?, ?) "
+        "AND NOT EXISTS (SELECT 1 FROM token t WHERE t.rid = m.rid) "
+        "AND EXISTS (SELECT 1 FROM vector v WHERE v.rid = m.rid) "
+        "ORDER BY m.cid, m.rid LIMIT ?",
+        (model, *after, limit),
+    )
+    return [
+        (
+            Collection(cid, tenant, name, Embedding(*embedding), created_at, ttl),
+            to_record(row),
+        )
+        for (cid, tenant, name, *embedding, created_at, ttl), row in (
+            (one[:9], one[9:]) for one in found
+        )
+    ]
 
 
 def sessions(
