@@ -19,7 +19,7 @@ from .engine.engine import Engine, Limits
 from .engine.feed import Feed
 from .engine.job_runner import Pace
 from .engine.stats import Stats
-from .extraction import Extractor
+from .extraction import Bounds, Extractor, open_extractor
 from .llm import LLMCheck
 from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
@@ -50,7 +50,8 @@ from .telemetry.loop_lag import watching_lag
 from .telemetry.metrics import Metrics
 from .telemetry.watch import Watch
 
-if TYPE_CHECKING:  # it needs an extra
+if TYPE_CHECKING:  # they need extras
+    from .extraction.extractor import LLMExtractor
     from .telemetry.tracing import Tracing
 
 
@@ -75,7 +76,7 @@ async def open_app(
     async with AsyncExitStack() as stack:
         metrics = Metrics(__version__)
         tracing = _open_tracing(settings)
-        watch = Watch(metrics.batch, metrics.store)
+        watch = Watch(metrics.batch, metrics.store, metrics.llm)
         if tracing is not None:
             stack.push_async_callback(tracing.close)
             watch = replace(watch, span=tracing.span)
@@ -94,6 +95,12 @@ async def open_app(
         if redis_url is not None:
             sharing = await stack.enter_async_context(open_sharing(redis_url, store.identity))
         copies = NO_COPIES if sharing is None else sharing.copies
+        if extractor is None and settings.llm_model is not None:
+            extractor = llm_extractor = _open_extractor(
+                settings, settings.llm_model, _windows(sharing), watch
+            )
+            stack.push_async_callback(llm_extractor.close)
+            metrics.llm_pending = lambda: llm_extractor.pending
         engine = Engine(store, embedder, _limits(settings), watch, copies, extractor)
         stack.push_async_callback(engine.close)
         metrics.gather(lambda: engine.pending, engine.caches, sharing)
@@ -157,7 +164,7 @@ def _middleware(
     sharing: Sharing | None,
 ) -> list[Middleware]:
     """What a request passes, the outermost first."""
-    windows = Windows() if sharing is None else SharedWindows(sharing.counters)
+    windows = _windows(sharing)
     open_rate = settings.rate_limit or 0.0
     return [
         Middleware(RequestLog),
@@ -194,6 +201,31 @@ def _keyring(store: Store, settings: Settings) -> Keyring:
         store,
         admin_key=None if key is None else key.get_secret_value(),
         rate_limit=DEFAULT_RATE if settings.rate_limit is None else settings.rate_limit,
+    )
+
+
+def _windows(sharing: Sharing | None) -> Windows:
+    return Windows() if sharing is None else SharedWindows(sharing.counters)
+
+
+def _open_extractor(
+    settings: Settings, model: str, windows: Windows, watch: Watch
+) -> "LLMExtractor":
+    key = settings.llm_key
+    return open_extractor(
+        url=settings.llm_url,
+        key=None if key is None else key.get_secret_value(),
+        model=model,
+        bounds=Bounds(
+            concurrency=settings.llm_concurrency,
+            rate=settings.llm_rate,
+            max_tokens=settings.llm_max_tokens,
+            max_input_tokens=settings.llm_max_input_tokens,
+            timeout=settings.llm_timeout,
+        ),
+        windows=windows,
+        clock=windows.clock,
+        watch=watch,
     )
 
 

@@ -26,6 +26,7 @@ from .job_metrics import JobCounts
 from .watch import METHODS
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LLM_SECONDS = (0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120)
 _SHARED_CACHES = get_args(Kind)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -38,10 +39,12 @@ class Metrics:
 
     Attributes:
         in_progress: requests that are being answered; whoever answers them counts.
+        llm_pending: asked how many conversations wait for the LLM, where there is one.
     """
 
     def __init__(self, version: str) -> None:
         self.in_progress = 0
+        self.llm_pending: Callable[[], int] = int
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -90,6 +93,29 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._llm_calls = Counter(
+            "agentmem_llm_calls",
+            "Calls of the LLM, repeated ones too, by what became of them.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._llm_tokens = Counter(
+            "agentmem_llm_tokens",
+            "Tokens that the LLM's API counted.",
+            ["direction"],
+            registry=registry,
+        )
+        self._llm_seconds = Histogram(
+            "agentmem_llm_seconds",
+            "The time that a call of the LLM took.",
+            buckets=_LLM_SECONDS,
+            registry=registry,
+        )
+        self.level(
+            "agentmem_llm_pending",
+            "Conversations that wait for the LLM, or for their turn.",
+            lambda: self.llm_pending(),
+        )
         self._attempts = Counter(
             "agentmem_job_attempts",
             "What attempts at jobs came to on this server.",
@@ -125,6 +151,13 @@ class Metrics:
         if series is None:
             series = self._by_operation[operation] = self._store.labels(operation)
         series.observe(seconds)
+
+    def llm(self, outcome: str, seconds: float, input_tokens: int, output_tokens: int) -> None:
+        """The LLM was called."""
+        self._llm_calls.labels(outcome).inc()
+        self._llm_tokens.labels("input").inc(input_tokens)
+        self._llm_tokens.labels("output").inc(output_tokens)
+        self._llm_seconds.observe(seconds)
 
     def lag(self, seconds: float) -> None:
         """The event loop was late."""
