@@ -4,9 +4,9 @@ import asyncio
 import json
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 from agentmem_client import AsyncAgentMemClient, Job
@@ -80,56 +80,68 @@ async def test_jobs_outlive_a_restart(llm: LLM, make_server: "MakeServer", way: 
     assert '"event": "job attempted"' in log
 
 
+Two: TypeAlias = dict[str, tuple["Server", AsyncAgentMemClient]]
+
+
 @pytest.fixture
-async def two(
-    llm: LLM, make_server: "MakeServer", postgres: "Postgres"
-) -> AsyncIterator[list[tuple["Server", AsyncAgentMemClient]]]:
-    """Two servers of one database, and a client of each."""
-    url = postgres.url()
-    environs = environment(llm, AGENTMEM_LLM_CONCURRENCY="4", AGENTMEM_JOB_LEASE="2")
-    servers = [make_server(environment=environs, database_url=url) for _ in range(2)]
+async def two(llm: LLM, make_server: "MakeServer", postgres: "Postgres") -> AsyncIterator[Two]:
+    """Two servers of one database, each with a client, by the keys that they have for the LLM."""
+    url, keys = postgres.url(), ("one", "other")
+    servers = [
+        make_server(
+            environment=environment(llm, AGENTMEM_LLM_KEY=key, AGENTMEM_JOB_LEASE="4"),
+            database_url=url,
+        )
+        for key in keys
+    ]
     for server in servers:
         server.launch()
-    for server in servers:
-        await asyncio.to_thread(server.start)
-    async with (
-        AsyncAgentMemClient(servers[0].url) as one,
-        AsyncAgentMemClient(servers[1].url) as other,
-    ):
-        yield [(servers[0], one), (servers[1], other)]
+    async with AsyncExitStack() as stack:
+        found = {}
+        for key, server in zip(keys, servers, strict=True):
+            await asyncio.to_thread(server.start)
+            client = await stack.enter_async_context(AsyncAgentMemClient(server.url))
+            found[key] = (server, client)
+        yield found
 
 
-async def test_two_servers_do_each_job_once_whatever_happens_to_one(
-    llm: LLM, two: list[tuple["Server", AsyncAgentMemClient]]
-) -> None:
-    (server, memory), (other_server, other) = two
-    llm.latency = 0.05
+async def test_two_servers_do_each_job_once_whatever_happens_to_one(llm: LLM, two: Two) -> None:
+    memories = [memory for _, memory in two.values()]
     quick = [str(number) for number in range(30)]
-    await asyncio.gather(queue(memory, *quick[:15]), queue(other, *quick[15:]))
-    jobs = await ended(memory, *quick)
+    llm.latency = 0.05
+    await asyncio.gather(queue(memories[0], *quick[:15]), queue(memories[1], *quick[15:]))
+    jobs = await ended(memories[0], *quick)
     assert {(job.status, job.attempts) for job in jobs} == {("done", 1)}
     assert asked_about(llm) == dict.fromkeys(quick, 1)
-    assert min(one.log_text().count('"outcome": "done"') for one in (server, other_server)) > 0
+    assert {key and key.removeprefix("Bearer ") for key in llm.keys} == set(two)
 
-    llm.latency = 30.0
-    with paused(other_server):  # so that the first one takes them up
-        hung = await begun(llm, memory, "h1", "h2", "h3", "h4")
-    await asyncio.sleep(2.5)  # longer than the lease, which is renewed
-    assert {job.attempts async for job in other.jobs(status="running")} == {1}
-    llm.latency = 0.0
-    with paused(server):
-        await check_taken_over(llm, other, *hung)
-    # When it comes back its attempts are too late.
-    await until(lambda: '"outcome": "gone"' in server.log_text())
+    (hung, _), (_, memory) = await begun(llm, two, "hung")
+    with paused(hung):
+        await check_taken_over(llm, memory, "hung")
+    # When it comes back its attempt is too late.
+    await until(lambda: '"outcome": "gone"' in hung.log_text())
 
+    (killed, _), (_, memory) = await begun(llm, two, "killed")
+    await asyncio.to_thread(killed.kill)
+    await check_taken_over(llm, memory, "killed")
+    await check_stored_once(memory, *quick, "hung", "killed")
+
+
+async def begun(llm: LLM, two: Two, id: str) -> list[tuple["Server", AsyncAgentMemClient]]:
+    """Queue a job that takes long when it is first tried; answers who runs it, and the other."""
     llm.latency = 30.0
-    with paused(other_server):
-        killed = await begun(llm, memory, "k1", "k2", "k3", "k4")
+    _, memory = two["one"]
+    await queue(memory, id)
+    await until(lambda: asked_about(llm)[id] == 1)
     llm.latency = 0.0
-    await asyncio.to_thread(server.kill)
-    await check_taken_over(llm, other, *killed)
-    contents = [one.content async for one in other.iterate()]
-    assert sorted(contents) == sorted(f"Fact {id}." for id in (*quick, *hung, *killed))
+    runs = f"{llm.keys[-1]}".removeprefix("Bearer ")
+    return [two[runs], *(both for key, both in two.items() if key != runs)]
+
+
+async def check_taken_over(llm: LLM, memory: AsyncAgentMemClient, id: str) -> None:
+    """The job is done by a second attempt."""
+    (job,) = await ended(memory, id)
+    assert (job.status, job.attempts, asked_about(llm)[id]) == ("done", 2, 2)
 
 
 @contextmanager
@@ -142,17 +154,3 @@ def paused(server: "Server") -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGCONT)
-
-
-async def begun(llm: LLM, memory: AsyncAgentMemClient, *ids: str) -> Sequence[str]:
-    """Queue these, and wait until the LLM was asked about each; answers them."""
-    await queue(memory, *ids)
-    await until(lambda: all(asked_about(llm)[id] for id in ids))
-    return ids
-
-
-async def check_taken_over(llm: LLM, memory: AsyncAgentMemClient, *ids: str) -> None:
-    """All of these are done by a second attempt."""
-    jobs = await ended(memory, *ids)
-    assert {(job.status, job.attempts) for job in jobs} == {("done", 2)}
-    assert [asked_about(llm)[id] for id in ids] == [2] * len(ids)
