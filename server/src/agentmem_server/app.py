@@ -17,6 +17,7 @@ from .access.windows import Windows
 from .embedding import Embedder, open_embedder
 from .engine.engine import Engine, Limits
 from .engine.feed import Feed
+from .engine.job_runner import Pace
 from .engine.stats import Stats
 from .extraction import Bounds, Extractor, open_extractor
 from .llm import LLMCheck
@@ -35,6 +36,7 @@ from .routes.events import EventRoutes
 from .routes.extraction import ExtractionRoutes
 from .routes.health import HealthRoutes
 from .routes.history import HistoryRoutes
+from .routes.jobs import JobRoutes
 from .routes.keys import KeyRoutes
 from .routes.memories import MemoryRoutes
 from .routes.metrics import MetricsRoutes
@@ -102,6 +104,7 @@ async def open_app(
         engine = Engine(store, embedder, _limits(settings), watch, copies, extractor)
         stack.push_async_callback(engine.close)
         metrics.gather(lambda: engine.pending, engine.caches, sharing)
+        metrics.watch_jobs(engine.jobs.counts)
         stats = Stats(store, engine.searches)
         stack.push_async_callback(stats.close)
         keyring = _keyring(store, settings)
@@ -111,7 +114,8 @@ async def open_app(
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
-                *ExtractionRoutes(engine.learning).routes(),
+                *ExtractionRoutes(engine.learning, engine.jobs).routes(),
+                *JobRoutes(engine.jobs).routes(),
                 *CatalogRoutes(engine.catalog).routes(),
                 *HistoryRoutes(engine.history).routes(),
                 *EventRoutes(feed).routes(),
@@ -132,13 +136,23 @@ async def open_app(
         app.state.close_streams = feed.close
         handle_errors(app)
         forget = partial(engine.history.forget, settings.history_ttl)
+        forget_jobs = partial(engine.jobs.forget, settings.history_ttl)
         for background in (
             sweeping(engine.sweep, settings.sweep_interval),
             sweeping(forget, settings.sweep_interval, "old events"),
             sweeping(engine.history.purge, settings.sweep_interval, "words of erased memories"),
+            sweeping(forget_jobs, settings.sweep_interval, "old jobs"),
             watching_lag(metrics.lag),
         ):
             await stack.enter_async_context(background)
+        if extractor is not None:  # without one, jobs wait for a server that has it
+            await stack.enter_async_context(
+                engine.jobs.running(
+                    engine.learning.extract_fully,
+                    pace=Pace(lease=settings.job_lease),
+                    tell=metrics.job_attempt,
+                )
+            )
         yield app
 
 
@@ -262,4 +276,5 @@ def _limits(settings: Settings) -> Limits:
         embedding_cache_ttl=settings.embedding_cache_ttl,
         result_cache_size=settings.result_cache_size,
         result_cache_ttl=settings.result_cache_ttl,
+        job_attempts=settings.job_attempts,
     )

@@ -68,7 +68,11 @@ class Settings(BaseSettings):
     """How many followers of the feed of changes may be connected at once; with keys, half of them
     of one tenant."""
     history_ttl: Seconds = 30 * 86_400.0
-    """How long events of the history are kept."""
+    """How long events of the history are kept, and jobs that have ended."""
+    job_attempts: Size = 5
+    """How often a job is tried before it has failed."""
+    job_lease: Seconds = 60.0
+    """After which a job of a server that died is taken over by another one."""
 
     llm_url: str | None = None
     """The root of an OpenAI-compatible API; ``/health`` asks whether it answers."""

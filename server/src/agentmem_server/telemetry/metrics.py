@@ -1,10 +1,11 @@
 """What Prometheus asks for: one registry an application, and what is written into it."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
+from agentmem_client.models import JobStatus
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -21,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from ..cache import Cache
 from ..sharing import Kind, Sharing
+from .job_metrics import JobCounts
 from .watch import METHODS
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -114,7 +116,14 @@ class Metrics:
             "Conversations that wait for the LLM, or for their turn.",
             lambda: self.llm_pending(),
         )
+        self._attempts = Counter(
+            "agentmem_job_attempts",
+            "What attempts at jobs came to on this server.",
+            ["outcome"],
+            registry=registry,
+        )
         self._gathered: list[_Gathered | _Shared] = []
+        self._job_counts: list[JobCounts] = []
 
     def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """A request was answered; its route is a pattern, None where there is none for it."""
@@ -154,6 +163,16 @@ class Metrics:
         """The event loop was late."""
         self._lag.observe(seconds)
 
+    def job_attempt(self, outcome: str) -> None:
+        """An attempt at a job has ended."""
+        self._attempts.labels(outcome).inc()
+
+    def watch_jobs(self, counts: Callable[[], Awaitable[Mapping[JobStatus, int]]]) -> None:
+        """Ask for the number of jobs by their status, whenever somebody asks for it here."""
+        watched = JobCounts(counts)
+        self._job_counts.append(watched)
+        self._registry.register(watched)
+
     def level(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Tell of a number that goes up and down; ``read`` is called from any thread."""
         Gauge(name, meaning, registry=self._registry).set_function(read)
@@ -173,6 +192,8 @@ class Metrics:
         """All of it, in Prometheus' text format 0.0.4."""
         for gathered in self._gathered:
             gathered.look()
+        for watched in self._job_counts:
+            await watched.look()
         # A few thousand lines: milliseconds that the event loop has better uses for.
         return await asyncio.to_thread(generate_latest, self._registry)
 
