@@ -62,12 +62,16 @@ def values(record: Record) -> tuple[Any, ...]:
     )
 
 
-def condition(collection: Collection, selection: Selection, now: int, dialect: Dialect) -> Sql:
-    """The SQL condition for the living rows of a collection that a selection means."""
-    parts = [
-        Sql("m.cid = ?", (collection.key,)),
-        Sql("(m.expires_at IS NULL OR m.expires_at > ?)", (now,)),
-    ]
+def condition(
+    collection: Collection, selection: Selection, now: int | None, dialect: Dialect
+) -> Sql:
+    """The SQL condition for the rows of a collection that a selection means.
+
+    Those that live at a time; without one, what has expired too.
+    """
+    parts = [Sql("m.cid = ?", (collection.key,))]
+    if now is not None:
+        parts.append(Sql("(m.expires_at IS NULL OR m.expires_at > ?)", (now,)))
     for name, value in selection.scope.items():
         parts.append(Sql(f"m.{name} = ?", (value,)))
     if selection.scope.namespace is not None:
