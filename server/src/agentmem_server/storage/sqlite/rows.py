@@ -23,6 +23,8 @@ def _glob(pattern: str) -> str:
 
 
 SQLITE = Dialect(
+    # It takes any of the indexes for as good: a user's memories were looked for among an agent's.
+    aside=lambda column: f"+{column}",
     seq="m.rid",
     contains=lambda expression: f"instr({expression}, ?) > 0",
     matches=lambda expression: f"{expression} GLOB ?",
