@@ -202,9 +202,9 @@ def test_bounds_drop_no_scope_and_no_filter_and_leave_nothing_out(
 @pytest.mark.usefixtures("bounded")
 def test_what_a_rare_word_brings_is_ranked_by_the_common_ones_too(searched: Searched) -> None:
     """As if each came once, which is what nearly all of these memories have."""
-    query = "word60 word8"
+    query = "word60 word20"
     rare = set(ids(searched.ranked("word60", Selection())))
-    common = set(ids(searched.ranked("word8", Selection())))
+    common = set(ids(searched.ranked("word20", Selection())))
     found = searched.find(query, Selection(), len(rare))
     assert set(ids(found)) == rare
     alone = dict(searched.ranked("word60", Selection()))
