@@ -24,7 +24,9 @@ class ExtractionRoutes:
 
     async def extract(self, request: Request) -> Response:
         wanted = await read_body(request, m.ExtractRequest)
-        return answer(await self._learning.extract(caller(request), wanted))
+        if not wanted.background:
+            return answer(await self._learning.extract(caller(request), wanted))
+        return answer(await self._learning.hand_in(caller(request), wanted), status=202)
 
     async def extract_many(self, request: Request) -> Response:
         wanted = await read_body(request, m.ExtractManyRequest)
