@@ -432,17 +432,24 @@ def open_api(tmp_path_factory: pytest.TempPathFactory) -> OpenApi:
     """Opens an application in this process, with settings, as a client that talks to it.
 
     ``async with open_api(max_body=1_000) as api: await api.get("/health")``; an ``embedder`` other
-    than `FakeEmbedder` and a ``database_url`` other than a new file can be given too.
+    than `FakeEmbedder`, an ``extractor`` and a ``database_url`` other than a new file can be given
+    too.
     """
 
     @asynccontextmanager
     async def open_client(
-        *, embedder: Any = None, database_url: str | None = None, **settings: Any
+        *,
+        embedder: Any = None,
+        extractor: Any = None,
+        database_url: str | None = None,
+        **settings: Any,
     ) -> AsyncIterator[httpx.AsyncClient]:
         url = database_url or f"sqlite:///{tmp_path_factory.mktemp('api') / 'memories.db'}"
         async with (
             open_app(
-                Settings(database_url=url, **settings), embedder=embedder or FakeEmbedder()
+                Settings(database_url=url, **settings),
+                embedder=embedder or FakeEmbedder(),
+                extractor=extractor,
             ) as app,
             httpx.AsyncClient(
                 transport=httpx.ASGITransport(app, raise_app_exceptions=False),

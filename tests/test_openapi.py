@@ -221,9 +221,13 @@ async def test_what_is_left_out_is_not_null(document: Json) -> None:
 
 
 async def test_an_answer_has_all_of_its_fields(document: Json) -> None:
-    for name in ("Memory", "Event", "Key", "ErrorAnswer", "AddResult"):
-        schema = document["components"]["schemas"][name]
-        assert sorted(schema["required"]) == sorted(schema["properties"])
+    schemas = document["components"]["schemas"]
+    for name in ("Memory", "Event", "Key", "ErrorAnswer", "AddResult", "Explanation"):
+        assert sorted(schemas[name]["required"]) == sorted(schemas[name]["properties"])
+    # But for what has to be asked for.
+    hit = schemas["Hit"]
+    assert sorted([*hit["required"], "explanation"]) == sorted(hit["properties"])
+    assert "anyOf" not in hit["properties"]["explanation"]
 
 
 async def test_every_operation_says_who_may_and_what_can_be_refused(document: Json) -> None:
@@ -344,6 +348,10 @@ async def requests(api: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
     await send(e.LIST_MEMORIES, query={"cursor": "x"})
     for options in ({}, {"mode": "dense"}, {"mode": "sparse"}, {"mmr": {}, "min_score": 0.1}):
         await send(e.SEARCH_MEMORIES, {"query": "whole", **options})
+    weights: Json = {"recency": {"weight": 0.2, "by": "created_at"}, "importance": {"weight": 0.1}}
+    for more in ({"explain": True}, weights, {**weights, "mmr": {}, "explain": True}):
+        await send(e.SEARCH_MEMORIES, {"query": "whole", **more})
+    await send(e.SEARCH_MEMORIES, {"query": "whole", "mode": "sparse", "explain": True})
     full_search = {"query": "whole", "limit": 5, "alpha": 0.3, "include_embeddings": True}
     await send(e.SEARCH_MEMORIES, {**full_search, "filters": {"@type": "semantic"}})
     await send(e.SEARCH_MEMORIES, {"collection": "vectors", "embedding": [0.5, 0.5]})
@@ -541,6 +549,8 @@ async def test_what_is_documented_to_be_taken_is_taken_and_the_rest_is_not(
         (e.ADD_MEMORY, {"content": "a", "embedding": "AACAPw==", "collection": "v"}),
         (e.ADD_MEMORIES, {"memories": [FULL, {"content": "a"}], "atomic": True}),
         (e.SEARCH_MEMORIES, {"query": "a", "mmr": {"fetch_k": 5}, "filters": {"a": 1}}),
+        (e.SEARCH_MEMORIES, {"query": "a", "recency": {"weight": 0.5, "half_life": 60}}),
+        (e.SEARCH_MEMORIES, {"query": "a", "importance": {"weight": 1}, "explain": True}),
         (e.GET_MEMORIES, {"ids": ["a"]}),
         (e.DELETE_MEMORIES, {"ids": ["a"], "everything": False}),
         (e.DELETE_MEMORIES, {"ids": ["a"], "namespace": ["n"], "include_memories": True}),

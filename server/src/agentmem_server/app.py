@@ -18,6 +18,7 @@ from .embedding import Embedder, open_embedder
 from .engine.engine import Engine, Limits
 from .engine.feed import Feed
 from .engine.stats import Stats
+from .extraction import Extractor
 from .llm import LLMCheck
 from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
@@ -31,6 +32,7 @@ from .routes.catalog import CatalogRoutes
 from .routes.docs import docs_routes
 from .routes.errors import handle_errors
 from .routes.events import EventRoutes
+from .routes.extraction import ExtractionRoutes
 from .routes.health import HealthRoutes
 from .routes.history import HistoryRoutes
 from .routes.keys import KeyRoutes
@@ -52,13 +54,14 @@ if TYPE_CHECKING:  # it needs an extra
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, embedder: Embedder | None = None
+    settings: Settings, embedder: Embedder | None = None, extractor: Extractor | None = None
 ) -> AsyncIterator[Starlette]:
     """The ASGI application, with its store and embedder open until the context ends.
 
     Args:
         settings: how it runs.
         embedder: used instead of the one that the settings name; the caller closes it.
+        extractor: likewise.
 
     Raises:
         InvalidRequest: for a database URL of an unknown kind, an LLM's URL or key or a Redis' URL
@@ -89,7 +92,7 @@ async def open_app(
         if redis_url is not None:
             sharing = await stack.enter_async_context(open_sharing(redis_url, store.identity))
         copies = NO_COPIES if sharing is None else sharing.copies
-        engine = Engine(store, embedder, _limits(settings), watch, copies)
+        engine = Engine(store, embedder, _limits(settings), watch, copies, extractor)
         stack.push_async_callback(engine.close)
         metrics.gather(lambda: engine.pending, engine.caches, sharing)
         stats = Stats(store, engine.searches)
@@ -101,6 +104,7 @@ async def open_app(
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
+                *ExtractionRoutes(engine.learning).routes(),
                 *CatalogRoutes(engine.catalog).routes(),
                 *HistoryRoutes(engine.history).routes(),
                 *EventRoutes(feed).routes(),

@@ -8,14 +8,11 @@ search: look in the results of equal searches, here and of other servers -> embe
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
-import structlog
 from agentmem_client import models as m
 from agentmem_client.errors import (
     APIError,
-    InternalError,
     InvalidRequest,
     Unavailable,
 )
@@ -26,6 +23,7 @@ from ..batcher import Batcher
 from ..cache import Cache
 from ..embedding import Embedder
 from ..embedding.batched import BatchedEmbedder
+from ..extraction import Extractor
 from ..sharing import NO_COPIES, Copies
 from ..storage import (
     STALE,
@@ -51,13 +49,13 @@ from . import cursor, records
 from .catalog import Catalog
 from .history import History
 from .in_flight import InFlight
+from .learning import Learning
+from .outcomes import failure
 from .preparing import Preparation, no_memory
 from .results import Results
-from .search import Found, Plan, plan, rank
+from .search import Found, Plan, Ranking, holds_until, plan
 from .search_counts import SearchCounts
 from .selecting import scope_of, selection_of
-
-_log = structlog.get_logger()
 
 _UPDATE_ATTEMPTS = 10
 _SWEPT_AT_ONCE = 200
@@ -82,7 +80,7 @@ class Engine:
     """Adds, finds, changes and deletes the memories of all tenants in one store.
 
     `catalog` has what they are kept in: collections, sessions, namespaces; `history` what became of
-    them; `searches` counts what was asked.
+    them; `learning` finds facts in conversations; `searches` counts what was asked.
 
     Every method takes the caller first, and sees nothing beyond what that one sees. All may raise
     the errors of `agentmem_client.errors`; the docstrings name those that are particular.
@@ -95,6 +93,7 @@ class Engine:
         limits: Limits | None = None,
         watch: Watch = NOBODY,
         copies: Copies = NO_COPIES,
+        extractor: Extractor | None = None,
     ) -> None:
         limits = limits or Limits()
         self.searches = SearchCounts()
@@ -124,6 +123,7 @@ class Engine:
         )
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
+        self.learning = Learning(store, self._writes, self._preparation, self._in_flight, extractor)
         self.history = History(store, self._writes, self._forget_copies)
         store.on_erase(self._erased_elsewhere)
 
@@ -239,6 +239,7 @@ class Engine:
     async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:
         collection = await self._store.collection(caller.tenant, request.collection)
         chosen = plan(request, None if collection is None else collection.embedding)
+        ranking = Ranking(chosen, request)
         found: list[tuple[Record, float]] = []
         if collection is not None:
             found = await self._store.search(
@@ -248,7 +249,7 @@ class Engine:
                     vector=await self._query_vector(chosen, request, collection),
                     terms=keywords.keyword_query(request.query or "") if chosen.by_keyword else [],
                     depth=chosen.depth,
-                    rank=partial(rank, chosen, request),
+                    rank=ranking.rank,
                     with_vectors=request.include_embeddings,
                 ),
             )
@@ -260,9 +261,14 @@ class Engine:
             records.to_hit(record, request.collection, score, dimension=dimension)
             for record, score in found
         ]
-        expiries = [record.expires_at for record, _ in found if record.expires_at is not None]
+        if request.explain:
+            for hit in hits:
+                hit.explanation = ranking.explanations[hit.seq]
         answer = m.SearchAnswer.model_construct(hits=hits)
-        return Found(answer.model_dump_json().encode(), min(expiries, default=None), refreshed)
+        # Of a hit all is set but an explanation that nobody asked for.
+        body = answer.model_dump_json(exclude_unset=True).encode()
+        until = holds_until(request, chosen, (record.expires_at for record, _ in found))
+        return Found(body, until, refreshed)
 
     async def _query_vector(
         self, chosen: Plan, request: m.SearchRequest, collection: Collection
@@ -467,6 +473,7 @@ class Engine:
     def _forget_here(self, tenant: str, user_id: str) -> None:
         self._results.cache.clear()
         self._embedder.clear()
+        self.learning.clear()
         self.searches.forget(tenant, user_id)
 
     async def close(self) -> None:
@@ -483,8 +490,4 @@ def _answered_dimension(collection: Collection | None, with_vectors: bool) -> in
 def _result(memory_id: str | None, outcome: Sequence[Stored] | Exception) -> m.AddResult:
     if not isinstance(outcome, Exception):
         return m.AddResult(id=memory_id, status="stored" if outcome[0].created else "updated")
-    if not isinstance(outcome, APIError):  # a defect of ours: the other items have their outcomes
-        _log.error("item failed", exc_info=outcome)
-        outcome = InternalError("the server failed on this item; its log has the cause")
-    error = m.ErrorBody(code=outcome.code, message=outcome.message, details=outcome.details)
-    return m.AddResult(id=memory_id, status="failed", error=error)
+    return m.AddResult(id=memory_id, status="failed", error=failure(outcome))

@@ -34,6 +34,8 @@ BODIES: Mapping[str, Any] = {
         "user_id": "ann",
         "filters": {"topic": "pets", "age": {"$gte": 2}},
         "limit": 5,
+        "importance": {"weight": 0.2},
+        "explain": True,
     },
     "get_memories": {"ids": [_ID, "not-there"]},
     "delete_memories": {"user_id": "ann", "filters": {"topic": "pets"}, "include_memories": True},
@@ -66,6 +68,16 @@ _changed = _memory.model_copy(
         "importance": 0.5,
         "updated_at": _LATER,
     }
+)
+_explanation = m.Explanation(
+    parts={"similarity": 0.4, "keyword": 0.37, "importance": 0.16},
+    relevance=0.9625,
+    similarity=0.71,
+    keyword=5.26,
+    importance=0.8,
+    rank=1,
+    similarity_rank=1,
+    keyword_rank=2,
 )
 _scope: dict[str, Any] = {"collection": "default", "user_id": "ann", "agent_id": "vet-assistant"}
 _added = m.Event(
@@ -119,7 +131,9 @@ _ANSWERS: Mapping[tuple[str, int], m.Answer] = {
     ("list_memories", 200): m.PageAnswer(
         memories=[_memory], total=17, next_cursor="WyIxZjQ0IiwxNywxN10="
     ),
-    ("search_memories", 200): m.SearchAnswer(hits=[m.Hit(**_memory.model_dump(), score=0.93)]),
+    ("search_memories", 200): m.SearchAnswer(
+        hits=[m.Hit(**_memory.model_dump(), score=0.93, explanation=_explanation)]
+    ),
     ("get_memories", 200): m.MemoriesAnswer(memories=[_memory]),
     ("delete_memories", 200): m.DeletedMemories(deleted=1, memories=[_memory]),
     ("archive_memories", 200): m.ArchivedAnswer(
