@@ -171,8 +171,8 @@ def _candidates(
             now,
             outside,
         )
-    only_keyword = np.setdiff1d(keyword_ids, ids)
-    if request.vector is not None and index is not None:
+    only_keyword = np.setdiff1d(keyword_ids, ids) if len(keyword_ids) else _NO_IDS
+    if request.vector is not None and index is not None and len(only_keyword):
         missing = index.scores(request.vector, only_keyword)
     else:
         missing = np.full(len(only_keyword), np.nan)
@@ -204,10 +204,11 @@ def _among(
     if selection.filter is None and selection.scope == Scope():
         return None
     condition = rows.condition(collection, selection, now)
-    found = connection.execute(
-        f"SELECT m.rid FROM memory m WHERE {condition.text}", condition.parameters
-    ).fetchall()
-    return np.array(found, dtype=np.int64).reshape(-1)
+    # One row: between rows SQLite is without the GIL, and another thread may take it each time.
+    found: str | None = connection.execute(
+        f"SELECT group_concat(m.rid) FROM memory m WHERE {condition.text}", condition.parameters
+    ).get
+    return np.fromstring(found, dtype=np.int64, sep=",") if found else _NO_IDS
 
 
 def _vectors(
