@@ -21,7 +21,7 @@ from starlette.routing import Route, WebSocketRoute
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import OpenApi, Server
+    from tests.conftest import FakeExtractor, OpenApi, Server
 
 Send = Callable[..., Awaitable[None]]
 Json = dict[str, Any]
@@ -287,20 +287,21 @@ async def test_every_example_is_what_its_schema_says(document: Json) -> None:
 
 
 async def test_every_example_of_a_request_is_accepted(
-    api: httpx.AsyncClient, document: Json
+    open_api: "OpenApi", told: "FakeExtractor", document: Json
 ) -> None:
-    before = {"id": "of-an-example", "content": "the first version"}
-    assert (await api.post(e.ADD_MEMORY.path, json=before)).status_code == 201
-    for _, _, operation in operations(document):
-        if "requestBody" not in operation:
-            continue
-        row = ROW[operation["operationId"]]
-        body = operation["requestBody"]["content"]["application/json"]["example"]
-        url = row.url(id="of-an-example", name="of-an-example")
-        answer = await api.request(row.method, url, json=body)
-        assert answer.status_code == row.status, (row.name, answer.text)
-        if row is e.ADD_MEMORIES:
-            assert [one["status"] for one in answer.json()["results"]] == ["stored", "stored"]
+    async with open_api(extractor=told) as api:
+        before = {"id": "of-an-example", "content": "the first version"}
+        assert (await api.post(e.ADD_MEMORY.path, json=before)).status_code == 201
+        for _, _, operation in operations(document):
+            if "requestBody" not in operation:
+                continue
+            row = ROW[operation["operationId"]]
+            body = operation["requestBody"]["content"]["application/json"]["example"]
+            url = row.url(id="of-an-example", name="of-an-example")
+            answer = await api.request(row.method, url, json=body)
+            assert answer.status_code == row.status, (row.name, answer.text)
+            if row is e.ADD_MEMORIES:
+                assert [one["status"] for one in answer.json()["results"]] == ["stored", "stored"]
 
 
 # --- What is asked and answered --------------------------------------------------------------
@@ -399,6 +400,7 @@ async def requests(api: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
     await send(e.LIST_NAMESPACES)
     await send(e.LIST_NAMESPACES, query={"prefix": '["*"]', "suffix": '["b"]', "max_depth": "1"})
     await send(e.LIST_NAMESPACES, query={"prefix": "[]"})
+    await requests_of_learning(send)
     await requests_of_history(send)
     await requests_of_keys(send)
     await send(e.DELETE_COLLECTION, segment="vectors")
@@ -435,6 +437,17 @@ async def requests_of_history(send: "Send") -> None:
     await send(e.EVENTS, headers={"Last-Event-ID": "x"})
 
 
+async def requests_of_learning(send: "Send") -> None:
+    said = {"messages": [{"id": "m", "content": "FACT: a", "at": "2026-01-01T00:00:00Z"}]}
+    for _ in range(2):
+        await send(e.EXTRACT, {**said, "user_id": "u", "metadata": {"a": 1}, "instructions": "b"})
+    await send(e.EXTRACT, {"messages": [{"content": "REFUSE"}]})
+    await send(e.EXTRACT, {**said, "collection": "vectors"})
+    await send(e.EXTRACT, {"messages": []})
+    await send(e.EXTRACT_MANY, {"conversations": [said, {"messages": [{"content": "REFUSE"}]}, 5]})
+    await send(e.EXTRACT_MANY, {"conversations": []})
+
+
 async def requests_of_keys(send: "Send") -> None:
     """Without a valid key, or requests would need one from then on."""
     await send(e.CREATE_KEY, {"name": "n", "scopes": []})
@@ -444,8 +457,8 @@ async def requests_of_keys(send: "Send") -> None:
     await send(e.REVOKE_KEY, segment="none")
 
 
-async def test_answers_are_what_is_documented(open_api: "OpenApi") -> None:
-    async with open_api(max_body=5_000) as api:
+async def test_answers_are_what_is_documented(open_api: "OpenApi", told: "FakeExtractor") -> None:
+    async with open_api(max_body=5_000, extractor=told) as api:
         document = (await api.get("/openapi.json")).json()
         documented = {one["operationId"]: one for _, _, one in operations(document)}
         seen: set[tuple[str, bool]] = set()
@@ -487,8 +500,10 @@ async def test_answers_to_keys_are_what_is_documented(open_api: "OpenApi") -> No
         assert (await ask(e.LIVE, "")).status_code == 200
 
 
-async def test_answers_to_a_key_of_one_user_are_what_is_documented(open_api: "OpenApi") -> None:
-    async with open_api(admin_key=ADMIN_KEY, rate_limit=0) as api:
+async def test_answers_to_a_key_of_one_user_are_what_is_documented(
+    open_api: "OpenApi", told: "FakeExtractor"
+) -> None:
+    async with open_api(admin_key=ADMIN_KEY, rate_limit=0, extractor=told) as api:
         document = (await api.get("/openapi.json")).json()
         documented = {one["operationId"]: one for _, _, one in operations(document)}
         api.headers["X-API-Key"] = ADMIN_KEY

@@ -149,3 +149,17 @@ def test_the_parts_add_up_to_a_score_on_the_scale_of_a_cosine(
     assert found.scores == pytest.approx(sum(found.parts.values()))
     for name, at_most in (("recency", recency.weight), ("importance", importance.weight)):
         assert np.all((found.parts[name] >= 0) & (found.parts[name] <= at_most))
+
+
+def test_one_that_is_gone_by_now_has_no_attributes() -> None:
+    there = Attributes.of(np.array([1, 9]), {1: (None, 5, 6, 0.5)})
+    assert there.created_at == pytest.approx([5, np.nan], nan_ok=True)
+    assert there.importance == pytest.approx([0.5, np.nan], nan_ok=True)
+    weighed = weigh(
+        relevant(0.5, 0.4),
+        there,
+        NOW,
+        recency=RecencyWeight(weight=0.5),
+        importance=ImportanceWeight(weight=0.1),
+    )
+    assert np.isfinite(weighed.scores).all()

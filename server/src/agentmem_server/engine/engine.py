@@ -50,6 +50,7 @@ from . import cursor, records
 from .catalog import Catalog
 from .history import History
 from .in_flight import InFlight
+from .jobs import Jobs
 from .learning import Learning
 from .outcomes import failure
 from .preparing import Preparation, no_memory
@@ -75,13 +76,15 @@ class Limits:
     embedding_cache_ttl: float = 300.0
     result_cache_size: int = 500
     result_cache_ttl: float = 60.0
+    job_attempts: int = 5
 
 
 class Engine:
     """Adds, finds, changes and deletes the memories of all tenants in one store.
 
     `catalog` has what they are kept in: collections, sessions, namespaces; `history` what became of
-    them; `learning` finds facts in conversations; `searches` counts what was asked.
+    them; `learning` finds facts in conversations, and `jobs` has those where that goes on in the
+    background; `searches` counts what was asked.
 
     Every method takes the caller first, and sees nothing beyond what that one sees. All may raise
     the errors of `agentmem_client.errors`; the docstrings name those that are particular.
@@ -126,6 +129,7 @@ class Engine:
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
         self.learning = Learning(store, self._writes, self._preparation, self._in_flight, extractor)
         self.history = History(store, self._writes, self._forget_copies)
+        self.jobs = Jobs(store, self._writes, limits.job_attempts)
         store.on_erase(self._erased_elsewhere)
 
     @property
@@ -474,6 +478,7 @@ class Engine:
         self._embedder.clear()
         self.learning.clear()
         self.searches.forget(tenant, user_id)
+        self.jobs.look_for_deleted()
 
     async def close(self) -> None:
         """Refuse new work and finish what was accepted; the store and embedder stay open."""

@@ -1,10 +1,21 @@
-"""Extractors: what finds facts in a conversation."""
+"""Extractors: what finds facts in a conversation, and how one is opened."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from agentmem_client.errors import InvalidRequest
 from agentmem_client.models import FactType, Message
+from limits.aio.storage import Storage
+
+from ..telemetry.watch import NOBODY, Watch
+from .budget import Bounds
+
+if TYPE_CHECKING:  # it needs an extra
+    from .extractor import LLMExtractor
+
+__all__ = ["Bounds", "Extractor", "Found", "FoundFact", "Spent", "open_extractor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +87,43 @@ class Extractor(Protocol):
 
     async def close(self) -> None:
         """Close the connections to the LLM."""
+
+
+def open_extractor(
+    *,
+    url: str | None,
+    key: str | None,
+    model: str,
+    bounds: Bounds,
+    windows: Storage,
+    clock: Callable[[], float] = time.monotonic,
+    watch: Watch = NOBODY,
+) -> "LLMExtractor":
+    """Open an extractor by an LLM; the LLM is not asked yet.
+
+    Args:
+        url: the root of an OpenAI-compatible API, such as ``http://localhost:11434/v1``.
+        key: its key, where it needs one.
+        model: its name there.
+        bounds: what may be spent.
+        windows: counts the calls of a minute, of this server or of several.
+        clock: that of ``windows``.
+        watch: is told of each call.
+
+    Raises:
+        InvalidRequest: there is no URL, or an extra isn't there.
+    """
+    if not url:
+        raise InvalidRequest(
+            "AGENTMEM_LLM_MODEL is set and AGENTMEM_LLM_URL is not: set it to the root of an "
+            "OpenAI-compatible API, such as https://api.openai.com/v1, or leave both out"
+        )
+    try:
+        from .extractor import open_llm_extractor
+    except ModuleNotFoundError as error:
+        if error.name != "openai":
+            raise
+        raise InvalidRequest(
+            'AGENTMEM_LLM_MODEL needs an extra: pip install "agentmem-server[openai]"'
+        ) from None
+    return open_llm_extractor(url, key, model, bounds, windows, clock, watch)

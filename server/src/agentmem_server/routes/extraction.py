@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..answers import answer
+from ..engine.jobs import Jobs
 from ..engine.learning import Learning
 from .http import caller, read_body, read_item, readable_id, route
 
@@ -15,8 +16,9 @@ from .http import caller, read_body, read_item, readable_id, route
 class ExtractionRoutes:
     """Learns facts, at once or in the background."""
 
-    def __init__(self, learning: Learning) -> None:
+    def __init__(self, learning: Learning, jobs: Jobs) -> None:
         self._learning = learning
+        self._jobs = jobs
 
     def routes(self) -> list[Route]:
         """One route an endpoint."""
@@ -24,7 +26,11 @@ class ExtractionRoutes:
 
     async def extract(self, request: Request) -> Response:
         wanted = await read_body(request, m.ExtractRequest)
-        return answer(await self._learning.extract(caller(request), wanted))
+        if not wanted.background:
+            return answer(await self._learning.extract(caller(request), wanted))
+        await self._learning.check(caller(request), wanted)
+        job = await self._jobs.submit(caller(request), wanted)
+        return answer(m.Extraction(id=wanted.id, status="queued", job=job), status=202)
 
     async def extract_many(self, request: Request) -> Response:
         wanted = await read_body(request, m.ExtractManyRequest)
