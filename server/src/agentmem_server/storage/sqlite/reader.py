@@ -171,8 +171,8 @@ def _candidates(
             now,
             among,
         )
-    only_keyword = np.setdiff1d(keyword_ids, ids)
-    if request.vector is not None and index is not None:
+    only_keyword = np.setdiff1d(keyword_ids, ids) if len(keyword_ids) else _NO_IDS
+    if request.vector is not None and index is not None and len(only_keyword):
         missing = index.scores(request.vector, only_keyword)
     else:
         missing = np.full(len(only_keyword), np.nan)
