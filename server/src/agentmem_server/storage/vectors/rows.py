@@ -104,5 +104,5 @@ class FileRows:
 
 def _runs(places: Slots) -> NDArray[np.int64]:
     """Where numbers that count up begin, and end: (runs, 2)."""
-    ends = np.flatnonzero(np.diff(places) != 1) + 1
-    return np.stack([np.append(0, ends), np.append(ends, len(places))], axis=1)
+    edges = np.flatnonzero(np.diff(places, prepend=-2, append=-2) != 1)
+    return np.stack([edges[:-1], edges[1:]], axis=1)
