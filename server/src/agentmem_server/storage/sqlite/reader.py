@@ -22,7 +22,7 @@ from .. import (
     labels,
 )
 from ..memory_rows import COLUMNS, to_record
-from ..vector_index import VectorIndex
+from ..vectors import VectorIndex
 from . import keyword_search, postings, rows
 
 _ORDER_COLUMN = {"seq": "m.rid", "created_at": "m.created_at", "updated_at": "m.updated_at"}
