@@ -16,6 +16,7 @@ from agentmem_client.errors import (
     InvalidRequest,
     Unavailable,
 )
+from pydantic_core import to_json
 
 from .. import keywords, times
 from ..access.callers import Caller
@@ -269,10 +270,8 @@ class Engine:
         ]
         if request.explain:
             for hit in hits:
-                hit.explanation = ranking.explanations[hit.seq]
-        answer = m.SearchAnswer.model_construct(hits=hits)
-        # Of a hit all is set but an explanation that nobody asked for.
-        body = answer.model_dump_json(exclude_unset=True).encode()
+                hit["explanation"] = ranking.explanations[hit["seq"]]
+        body = to_json({"hits": hits}, inf_nan_mode="null")
         until = holds_until(request, chosen, (record.expires_at for record, _ in found))
         return Found(body, until, refreshed)
 
