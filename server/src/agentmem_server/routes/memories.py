@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from ..answers import answer, json_answer, versioned
 from ..engine.engine import Engine
+from ..pauses import with_pauses
 from .http import (
     access,
     caller,
@@ -51,7 +52,7 @@ class MemoryRoutes:
 
     async def add_many(self, request: Request) -> Response:
         batch = await read_body(request, m.BatchRequest)
-        memories = [_read_memory(item) for item in batch.memories]
+        memories = [_read_memory(item) async for item in with_pauses(batch.memories)]
         if batch.replacing is not None and not batch.atomic:
             raise InvalidRequest("replacing: only an atomic batch replaces; say atomic=true too")
         if batch.atomic:
