@@ -128,9 +128,11 @@ class Engine:
         )
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
-        self.learning = Learning(store, self._writes, self._preparation, self._in_flight, extractor)
-        self.history = History(store, self._writes, self._forget_copies)
         self.jobs = Jobs(store, self._writes, limits.job_attempts)
+        self.learning = Learning(
+            store, self._writes, self._preparation, self._in_flight, extractor, self.jobs
+        )
+        self.history = History(store, self._writes, self._forget_copies)
         store.on_erase(self._erased_elsewhere)
 
     @property
