@@ -157,6 +157,7 @@ WAYS = {
     "bm25 of FTS5": {(keyword_search, "_NARROW"): 1},
     "counted once": {
         (keyword_search, "_NARROW"): 1,
+        (narrow_match, "_SMALL"): 1,
         (narrow_match, "_LARGE"): 0,
         (narrow_match, "_CALL"): 0,
         (postings, "_FREQUENT"): 1,
