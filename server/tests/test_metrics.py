@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from agentmem_client import models as m
+from agentmem_client.errors import Unavailable
 from agentmem_server.access.callers import Caller
 from agentmem_server.batcher import Batcher
 from agentmem_server.engine.engine import Engine
@@ -55,6 +56,23 @@ async def test_a_request_counts_by_the_pattern_of_its_route() -> None:
     assert value(found, f"{duration}_bucket", **labels, le="0.01") == 2
     assert value(found, f"{duration}_count", **{**labels, "status": "404"}) == 1
     assert value(found, f"{duration}_count", method="GET", route="none", status="404") == 1
+
+
+async def test_a_call_of_the_llm_counts_by_what_became_of_it() -> None:
+    metrics = Metrics("1")
+    assert value(await samples(metrics), "llm_pending") == 0
+    metrics.llm_pending = lambda: 3
+    metrics.llm("answered", 1.5, 100, 20)
+    metrics.llm("malformed", 0.5, 100, 5)
+    metrics.llm("answered", 1.0, 50, 0)
+    found = await samples(metrics)
+    assert value(found, "llm_calls_total", outcome="answered") == 2
+    assert value(found, "llm_calls_total", outcome="malformed") == 1
+    assert value(found, "llm_tokens_total", direction="input") == 250
+    assert value(found, "llm_tokens_total", direction="output") == 25
+    assert value(found, "llm_seconds_count") == 3
+    assert value(found, "llm_seconds_sum") == 3
+    assert value(found, "llm_pending") == 3
 
 
 async def test_methods_of_a_caller_s_own_are_one_series() -> None:
@@ -228,3 +246,27 @@ async def test_an_event_loop_that_is_not_blocked_is_not_warned_of() -> None:
         async with watching_lag(lambda _: None):
             await asyncio.sleep(0.3)
     assert logs == []
+
+
+async def test_jobs_are_counted_and_so_is_what_attempts_came_to() -> None:
+    metrics = Metrics("1")
+    away = False
+
+    async def counts() -> dict[m.JobStatus, int]:
+        if away:
+            raise Unavailable("the database is away")
+        return {"queued": 3}
+
+    metrics.watch_jobs(counts)
+    metrics.job_attempt("done")
+    metrics.job_attempt("done")
+    metrics.job_attempt("retried")
+    found = await samples(metrics)
+    assert value(found, "jobs", status="queued") == 3
+    assert value(found, "jobs", status="failed") == 0
+    assert value(found, "job_attempts_total", outcome="done") == 2
+    assert value(found, "job_attempts_total", outcome="retried") == 1
+    away = True
+    found = await samples(metrics)
+    assert not [name for name, _ in found if name == "agentmem_jobs"]
+    assert value(found, "job_attempts_total", outcome="done") == 2

@@ -36,8 +36,8 @@ from agentmem_server.storage.postgres import dense, hnsw, keyword_index, keyword
 from agentmem_server.storage.postgres.connections import Address, Connection, connect, set_up
 from agentmem_server.storage.postgres.keyword_search import Query
 from agentmem_server.storage.postgres.statement import Statement
-from agentmem_server.storage.postgres.terms import of_query, terms
 from agentmem_server.storage.postgres.vectors import as_given, rows_of
+from agentmem_server.storage.terms import of_query, terms
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -538,16 +538,18 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Between], None]:
     return do
 
 
-@pytest.mark.parametrize("with_vectors", [False, True])
+@pytest.mark.parametrize("reading", ["nothing", "vectors", "attributes"])
 async def test_a_search_beside_writes_tells_of_one_state(
-    bench: Bench, meanwhile: Callable[[Between], None], with_vectors: bool
+    bench: Bench, meanwhile: Callable[[Between], None], reading: str
 ) -> None:
     east, north = packed([1] + [0] * 255), packed([0, 1] + [0] * 254)
 
     def rank(candidates: Candidates) -> Ranked:
-        if not with_vectors:
+        if reading == "attributes":
+            assert not np.isnan(candidates.attributes(candidates.ids).created_at).any()
+        if reading != "vectors":
             return by_vector(candidates)
-        order = mmr(candidates.similarities, candidates.vectors(candidates.ids), k=9)
+        order, _ = mmr(candidates.similarities, candidates.vectors(candidates.ids), k=9)
         return candidates.ids[order], candidates.similarities[order]
 
     async def change() -> None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from ..access.access import Access
 from ..access.callers import Caller
@@ -36,15 +37,29 @@ _MAX_NAME = 100
 
 def route(endpoint: Endpoint[Any], handler: Handler) -> Route:
     """The route of an endpoint: for those who may, and without parameters that it doesn't know."""
+    answering = _Answering(endpoint, handler)
+    return Route(endpoint.path, answering, methods=[endpoint.method], name=endpoint.name)
 
-    async def answers(request: Request) -> Response:
-        if endpoint.scopes:
-            access(request).require(*endpoint.scopes)
-        if endpoint.query is None:
+
+class _Answering:
+    """Answers an endpoint's requests; errors are the application's to answer.
+
+    An ASGI application: around a function Starlette would look for errors once more.
+    """
+
+    def __init__(self, endpoint: Endpoint[Any], handler: Handler) -> None:
+        self._scopes = endpoint.scopes
+        self._takes_query = endpoint.query is not None
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        if self._scopes:
+            access(request).require(*self._scopes)
+        if scope["query_string"] and not self._takes_query:
             read_query(request, m.Request)
-        return await handler(request)
-
-    return Route(endpoint.path, answers, methods=[endpoint.method], name=endpoint.name)
+        response = await self._handler(request)
+        await response(scope, receive, send)
 
 
 def access(request: HTTPConnection) -> Access:
@@ -146,18 +161,24 @@ def read_query(request: HTTPConnection, model: type[ModelT]) -> ModelT:
         raise _refusal(error) from None
 
 
-def read_item(item: object, model: type[ModelT]) -> ModelT:
-    """A part of a JSON body as a model.
+def read_item(item: object, model: type[ModelT], what: str) -> ModelT:
+    """A part of a JSON body as a model; ``what`` it is, is for people.
 
     Raises:
         InvalidRequest: when it is not what the model wants.
     """
     if not isinstance(item, dict):
-        raise InvalidRequest("must be an object with the fields of a memory")
+        raise InvalidRequest(f"must be an object with the fields of {what}")
     try:
         return model.model_validate(item)
     except ValidationError as error:
         raise _refusal(error) from None
+
+
+def readable_id(item: object) -> str | None:
+    """The id that a bad item came with, so that its author knows which one it is."""
+    identity = item.get("id") if isinstance(item, dict) else None
+    return identity if isinstance(identity, str) and len(identity) <= m.MAX_NAME else None
 
 
 def _refusal(error: ValidationError, where: str = "") -> MalformedRequest | InvalidRequest:

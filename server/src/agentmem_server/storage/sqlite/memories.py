@@ -44,8 +44,8 @@ class Memories:
         self._connection.execute(
             "INSERT INTO memory (rid, cid, id, content, metadata, user_id, agent_id, session_id, "
             "type, importance, event_at, expires_at, payload, namespace, ttl, archived, "
-            "index_texts, created_at, updated_at, version) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "index_texts, sources, created_at, updated_at, version) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 rid,
                 collection.key,
@@ -58,14 +58,15 @@ class Memories:
         )
         record.seq = self._connection.last_insert_rowid()
         self._add_tags(collection, record)
-        self._index(collection, record, moved=True)
+        # A new row id is the largest of all: no turn comes after it.
+        self._index(collection, record, moved=rid is not None)
 
     def replace(self, collection: Collection, before: Record, after: Record) -> None:
         """Change a record that is there, of the same seq."""
         self._connection.execute(
             "UPDATE memory SET content = ?, metadata = ?, user_id = ?, agent_id = ?, "
             "session_id = ?, type = ?, importance = ?, event_at = ?, expires_at = ?, "
-            "payload = ?, namespace = ?, ttl = ?, archived = ?, index_texts = ?, "
+            "payload = ?, namespace = ?, ttl = ?, archived = ?, index_texts = ?, sources = ?, "
             "updated_at = ?, version = ? WHERE rid = ?",
             (*values(after), after.updated_at, after.version, after.seq),
         )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ... import times
 from .. import (
+    Attributes,
     Candidates,
     Collection,
     ListRequest,
@@ -22,7 +23,7 @@ from .. import (
 )
 from ..memory_rows import COLUMNS, to_record
 from ..vectors import VectorIndex
-from . import keyword_index, rows
+from . import keyword_search, postings, rows
 
 _ORDER_COLUMN = {"seq": "m.rid", "created_at": "m.created_at", "updated_at": "m.updated_at"}
 _NO_IDS = np.empty(0, dtype=np.int64)
@@ -130,6 +131,8 @@ def search(
     ``index`` is needed where the request has a vector. It is as new as the last commit, which may
     be newer than the snapshot; where the two disagree about a record, the search is done again.
     """
+    if request.terms:
+        postings.prepare(connection, collection.key)
     for attempt in range(_ATTEMPTS):
         with rows.snapshot(connection):
             candidates = _candidates(connection, collection, index, request)
@@ -159,19 +162,17 @@ def _candidates(
     if request.vector is not None and index is not None:
         ids, similarities = index.top(request.vector, request.depth, now, among)
     if request.terms and (among is None or len(among)):
-        # Scopes narrow inside the index; only what a filter says has to come from outside.
-        outside = among if request.selection.filter is not None else None
-        keyword_ids, keyword_scores = keyword_index.match(
+        keyword_ids, keyword_scores = keyword_search.match(
             connection,
             collection.key,
             request.terms,
-            request.selection.scope,
+            request.selection,
             request.depth,
             now,
-            outside,
+            among,
         )
-    only_keyword = np.setdiff1d(keyword_ids, ids)
-    if request.vector is not None and index is not None:
+    only_keyword = np.setdiff1d(keyword_ids, ids) if len(keyword_ids) else _NO_IDS
+    if request.vector is not None and index is not None and len(only_keyword):
         missing = index.scores(request.vector, only_keyword)
     else:
         missing = np.full(len(only_keyword), np.nan)
@@ -181,6 +182,7 @@ def _candidates(
         keyword_ids=keyword_ids,
         keyword_scores=keyword_scores,
         vectors=lambda chosen: _vectors(index, chosen, collection.embedding.dimension),
+        attributes=lambda chosen: _attributes(connection, chosen),
     )
 
 
@@ -191,6 +193,7 @@ def _nothing(collection: Collection) -> Candidates:
         _NO_IDS,
         _NO_SCORES,
         vectors=lambda chosen: np.zeros((len(chosen), collection.embedding.dimension), np.float32),
+        attributes=lambda chosen: Attributes.of(chosen, {}),
     )
 
 
@@ -200,11 +203,7 @@ def _among(
     """The ids of the selected records; None where the selection is the whole collection."""
     if selection.filter is None and selection.scope == Scope():
         return None
-    condition = rows.condition(collection, selection, now)
-    found = connection.execute(
-        f"SELECT m.rid FROM memory m WHERE {condition.text}", condition.parameters
-    ).fetchall()
-    return np.array(found, dtype=np.int64).reshape(-1)
+    return rows.ids(connection, collection, selection, now)
 
 
 def _vectors(
@@ -213,6 +212,17 @@ def _vectors(
     if index is None:
         return np.zeros((len(ids), dimension), dtype=np.float32)
     return index.vectors(ids)
+
+
+def _attributes(connection: apsw.Connection, ids: NDArray[np.int64]) -> Attributes:
+    if not len(ids):  # of nothing there is no carray
+        return Attributes.of(ids, {})
+    found = connection.execute(
+        "SELECT rid, event_at, created_at, updated_at, importance FROM memory "
+        "WHERE rid IN (SELECT value FROM carray(?))",
+        (apsw.carray(np.ascontiguousarray(ids)),),
+    )
+    return Attributes.of(ids, {rid: values for rid, *values in found})
 
 
 def _fetch(
