@@ -26,9 +26,9 @@ PRAGMA secure_delete=ON;
 """
 
 _READER_CACHE = -16_384
-"""Of a connection that reads, in KiB and negative; the writer's is four times that. There are several
-of these, and the operating system has the pages too: searches of a million memories, scoped ones
-and by words, are as quick as with 64 MB each."""
+"""Of a connection that reads, in KiB and negative; the writer's is four times that. There are
+several of these, and the operating system has the pages too: searches of a million memories, scoped
+ones and by words, are as quick as with 64 MB each."""
 
 _LATER_TABLES = """
 -- What happened to each memory, one after the other. A memory that changes its scope is deleted in
