@@ -170,7 +170,8 @@ async def test_a_store_tells_of_each_operation_on_its_threads(tmp_path: Path) ->
     assert told[1:] == [("get", read), ("page", read), ("search", read)] or told[1:] == [
         ("get", read),
         ("page", read),
-        ("load_vectors", written),
+        ("load_vectors", read),
+        ("end_loading", written),
         ("search", read),
     ]
 

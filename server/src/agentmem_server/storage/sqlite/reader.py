@@ -22,7 +22,7 @@ from .. import (
     labels,
 )
 from ..memory_rows import COLUMNS, to_record
-from ..vector_index import VectorIndex
+from ..vectors import VectorIndex
 from . import keyword_search, postings, rows
 
 _ORDER_COLUMN = {"seq": "m.rid", "created_at": "m.created_at", "updated_at": "m.updated_at"}
@@ -171,8 +171,8 @@ def _candidates(
             now,
             among,
         )
-    only_keyword = np.setdiff1d(keyword_ids, ids)
-    if request.vector is not None and index is not None:
+    only_keyword = np.setdiff1d(keyword_ids, ids) if len(keyword_ids) else _NO_IDS
+    if request.vector is not None and index is not None and len(only_keyword):
         missing = index.scores(request.vector, only_keyword)
     else:
         missing = np.full(len(only_keyword), np.nan)
