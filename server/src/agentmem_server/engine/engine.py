@@ -481,7 +481,7 @@ class Engine:
     def _forget_here(self, tenant: str, user_id: str) -> None:
         self._results.cache.clear()
         self._embedder.clear()
-        self.learning.clear()
+        self.learning.forget(tenant, user_id)
         self.searches.forget(tenant, user_id)
         self.jobs.look_for_deleted()
 
