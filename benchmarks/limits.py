@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import uvloop
+import uvicorn
 from _asking import Asked, Figures, Target
 from _bare import bare_server
 from _ceilings import BareWrites, Spent, Transaction, embedded_alone, recorded
@@ -440,7 +440,7 @@ def main() -> None:
         bare = stack.enter_context(bare_server())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agentmem-")))
         limits = Limits(ours, bare, folder, options.size, options.rounds)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
             rows = runner.run(_measure(limits, options.only))
         lags = {target.name: _lag(target) for target in (ours, bare)}
     rows.append(_lag_row(lags["ours"], lags["bare"]))
