@@ -41,7 +41,7 @@ EMPTIED = 20_000
 ROUNDS = 3
 SECONDS = 0.3
 """After which a round of one operation sends no more."""
-LATE = "0.025"
+LATE = "0.02"
 """Seconds by which the event loop should never be late: a bucket of its histogram."""
 
 random = np.random.default_rng(0)
