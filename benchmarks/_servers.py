@@ -60,6 +60,14 @@ class ServerProcess:
         end = self._log.read_text(errors="replace")[-2_000:]
         raise RuntimeError(f"the server did not start:\n{end}")
 
+    def cpu(self) -> float:
+        """Seconds that it has spent on the processor; 0 where the system doesn't tell."""
+        status = Path(f"/proc/{self._process.pid}/stat") if self._process else None
+        if status is None or not status.exists():
+            return 0.0
+        fields = status.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def kill(self) -> None:
         """End it at once, with no time to write anything more."""
         process, self._process = self._process, None

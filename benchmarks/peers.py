@@ -77,6 +77,7 @@ class Measured:
     operation: str
     callers: int
     rates: dict[str, list[float]] = field(default_factory=dict)
+    cpu: dict[str, list[float]] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
@@ -85,6 +86,7 @@ class Measured:
         if done is None or not done.took:
             return
         self.rates.setdefault(side.name, []).append(done.answered / done.took)
+        self.cpu.setdefault(side.name, []).append(1e6 * done.cpu / max(1, done.answered))
         self.failed[side.name] = self.failed.get(side.name, 0) + done.failed
         if done.problem:
             self.problems[side.name] = done.problem
@@ -108,6 +110,7 @@ class Measured:
             "operation": self.operation,
             "callers": self.callers,
             "per_second": rates,
+            "cpu_us": {name: median(spent) for name, spent in self.cpu.items()},
             "others": others,
         }
 
@@ -221,16 +224,15 @@ class Comparison:
 
 
 def _print(row: Mapping[str, Any]) -> None:
-    start = f"{row['operation']:9}{row['callers']:4}{row['per_second'][Ours.name]:10,.0f}"
+    rates, cpu = row["per_second"], row["cpu_us"]
+    start = f"{row['operation']:9}{row['callers']:4}{rates[Ours.name]:10,.0f}{cpu[Ours.name]:9,.0f}"
     for name, other in row["others"].items():
         times, target = other["times"], other["target"]
         wanted = "" if target is None else f">= {target}x"
         met = {None: "", True: "met", False: "NOT MET"}[other["met"]]
         failed = f"  {other['failed']} failed: {other['problem']}" if other["failed"] else ""
-        rate = row["per_second"][name]
-        print(
-            f"{start:23}  {name:17}{rate:10,.1f}{times:9.1f}x  {wanted:7}{met}{failed}", flush=True
-        )
+        theirs = f"{name:17}{rates[name]:10,.1f}{cpu[name]:10,.0f}"
+        print(f"{start:32}  {theirs}{times:8.1f}x  {wanted:7}{met}{failed}", flush=True)
         start = ""
 
 
@@ -253,7 +255,7 @@ def _open(names: Sequence[str], folder: Path, known: Known) -> tuple[list[Side],
 
 async def _run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     sides, versions = _open(options.peers, folder, Known())
-    print(f"{'':9}{'':4}{Ours.name + '/s':>10}  {'':17}{'a second':>10}{'ours':>10}")
+    print(f"{'':13}{Ours.name + '/s':>10}{'CPU us':>9}  {'':17}{'a second':>10}{'CPU us':>10}")
     opened: list[Side] = []
     try:
         for side in sides:

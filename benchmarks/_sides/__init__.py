@@ -35,6 +35,8 @@ class Done:
     answered: int = 0
     failed: int = 0
     took: float = 0.0
+    cpu: float = 0.0
+    """Seconds of the processor, of a server's or this process's."""
     problem: str = ""
     """What one that failed said."""
 
@@ -111,7 +113,7 @@ def metadata(made: Made, place: int) -> dict[str, Any]:
 def in_threads(call: Callable[[int], object], number: int, callers: int, limit: float) -> Done:
     """Make calls 0, 1, … from as many threads as there are callers."""
     places, done = count(), Done()
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
 
     def go_on() -> None:
         while time.perf_counter() - started < limit and (place := next(places)) < number:
@@ -127,7 +129,7 @@ def in_threads(call: Callable[[int], object], number: int, callers: int, limit: 
         with ThreadPoolExecutor(callers) as threads:
             for task in [threads.submit(go_on) for _ in range(callers)]:
                 task.result()
-    done.took = time.perf_counter() - started
+    done.took, done.cpu = time.perf_counter() - started, time.process_time() - cpu
     return done
 
 
@@ -136,7 +138,7 @@ async def in_tasks(
 ) -> Done:
     """Make calls 0, 1, … from as many tasks as there are callers."""
     places, done = count(), Done()
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
 
     async def go_on() -> None:
         while time.perf_counter() - started < limit and (place := next(places)) < number:
@@ -144,7 +146,7 @@ async def in_tasks(
             done.answered += 1
 
     await asyncio.gather(*(go_on() for _ in range(callers)))
-    done.took = time.perf_counter() - started
+    done.took, done.cpu = time.perf_counter() - started, time.process_time() - cpu
     return done
 
 

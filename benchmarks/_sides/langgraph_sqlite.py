@@ -1,12 +1,8 @@
-"""LangGraph's stores on SQLite, of blocking calls and of coroutines: a namespace a user.
-
-Their files keep a write-ahead log, as those of its makers' checkpointer do; without one an add
-takes several times as long.
-"""
+"""LangGraph's stores on SQLite: one as its documentation makes it, one as quick as it gets."""
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +19,7 @@ _COUNT = "SELECT count(*) FROM store_vectors"
 
 
 class SqliteStore(InProcess):
-    """LangGraph's `SqliteStore`."""
+    """LangGraph's `SqliteStore`, as its documentation makes it; a namespace a user."""
 
     name = "SqliteStore"
 
@@ -33,18 +29,17 @@ class SqliteStore(InProcess):
         self._file = folder / "langgraph.db"
 
     async def open(self) -> None:
-        self._connection = sqlite3.connect(
-            self._file, check_same_thread=False, isolation_level=None
+        self._stack = ExitStack()
+        self._store = self._stack.enter_context(
+            Blocking.from_conn_string(str(self._file), index=_index(self._known))
         )
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._store = Blocking(self._connection, index=_index(self._known))
         self._store.setup()
 
     async def close(self) -> None:
-        self._connection.close()
+        self._stack.close()
 
     async def count(self) -> int:
-        return int(self._connection.execute(_COUNT).fetchone()[0])
+        return int(self._store.conn.execute(_COUNT).fetchone()[0])
 
     def _add(self, made: Made, place: int) -> None:
         put = _put(made, place)
@@ -59,7 +54,10 @@ class SqliteStore(InProcess):
 
 
 class AsyncSqliteStore:
-    """LangGraph's `AsyncSqliteStore`, which does together what coroutines ask at the same time."""
+    """LangGraph's `AsyncSqliteStore`, which does together what coroutines ask at the same time.
+
+    Its file keeps a write-ahead log, as that of its makers' checkpointer does.
+    """
 
     name = "AsyncSqliteStore"
 

@@ -20,7 +20,7 @@ class _OverHTTP:
 
     def __init__(self, process: ServerProcess) -> None:
         self._process = process
-        self._target = _Target(self.name, process.url)
+        self._target = _Target(self.name, process)
 
     async def open(self) -> None:
         self._process.start()
@@ -53,7 +53,7 @@ class _OverHTTP:
         self, requests: Sequence[Asked], callers: int, limit: float = float("inf")
     ) -> Done:
         figures = await self._target.ask(requests, callers, limit)
-        return Done(len(figures.seconds), 0, figures.took)
+        return Done(len(figures.seconds), took=figures.took, cpu=figures.cpu)
 
     async def _json(self, method: str, path: str, body: Any = None) -> Any:
         async with httpx.AsyncClient(base_url=self._process.url, timeout=60) as client:
@@ -67,9 +67,15 @@ class _OverHTTP:
 
 
 class _Target(Target):
+    """A server whose processor time the system tells: not all have metrics."""
+
+    def __init__(self, name: str, process: ServerProcess) -> None:
+        super().__init__(name, process.url)
+        self._process = process
+
     def cpu(self) -> float:
-        """Nobody asks: not every server tells."""
-        return 0.0
+        """Seconds that it has spent on the processor."""
+        return self._process.cpu()
 
 
 class Ours(_OverHTTP):
