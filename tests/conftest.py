@@ -1,5 +1,6 @@
 """A real server process, and the application in this process with an embedder that is quick."""
 
+import asyncio
 import os
 import re
 import secrets
@@ -28,10 +29,15 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from agentmem_client.errors import APIError, ExtractionFailed
+from agentmem_client.models import Message
 from agentmem_server.app import open_app
+from agentmem_server.extraction import Found, FoundFact, Spent
 from agentmem_server.settings import Settings
 from filelock import FileLock
 from numpy.typing import NDArray
+
+from tests.llm_server import LLM, LLMServer
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -364,6 +370,20 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     server.kill()
 
 
+@pytest.fixture(scope="session")
+def llm_server() -> Iterator[LLMServer]:
+    """The LLM of all tests of a process; see `llm`."""
+    server = LLMServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def llm(llm_server: LLMServer) -> LLM:
+    """An LLM that knows nothing of other tests, and what it is asked and answers."""
+    return llm_server.forget()
+
+
 class FakeEmbedder:
     """Vectors of the words' hashes: equal texts are equal, texts that share words are near.
 
@@ -391,6 +411,45 @@ class FakeEmbedder:
 
     async def close(self) -> None:
         pass
+
+
+class FakeExtractor:
+    """An extractor that finds what messages say after ``FACT:``, and refuses where one says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[str], str | None, list[str]]] = []
+        self.errors: list[APIError] = []
+        self.facts: list[FoundFact] = []
+        """These, in place of what the messages say."""
+        self.delay = 0.0
+
+    async def extract(
+        self,
+        messages: Sequence[Message],
+        instructions: str | None = None,
+        known: Sequence[str] = (),
+    ) -> Found:
+        self.calls.append(([one.content for one in messages], instructions, list(known)))
+        await asyncio.sleep(self.delay)
+        if self.errors:
+            raise self.errors.pop(0)
+        if any("REFUSE" in one.content for one in messages):
+            raise ExtractionFailed("the LLM refuses", details={"reason": "refused"})
+        facts = self.facts or [
+            FoundFact(one.content.partition("FACT: ")[2], "semantic", (place,))
+            for place, one in enumerate(messages)
+            if "FACT: " in one.content
+        ]
+        return Found(facts, Spent(1, 100, 10))
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def told() -> FakeExtractor:
+    """An extractor that does as it is told."""
+    return FakeExtractor()
 
 
 ENGINES = ("sqlite", "postgres")
@@ -432,17 +491,24 @@ def open_api(tmp_path_factory: pytest.TempPathFactory) -> OpenApi:
     """Opens an application in this process, with settings, as a client that talks to it.
 
     ``async with open_api(max_body=1_000) as api: await api.get("/health")``; an ``embedder`` other
-    than `FakeEmbedder` and a ``database_url`` other than a new file can be given too.
+    than `FakeEmbedder`, an ``extractor`` and a ``database_url`` other than a new file can be given
+    too.
     """
 
     @asynccontextmanager
     async def open_client(
-        *, embedder: Any = None, database_url: str | None = None, **settings: Any
+        *,
+        embedder: Any = None,
+        extractor: Any = None,
+        database_url: str | None = None,
+        **settings: Any,
     ) -> AsyncIterator[httpx.AsyncClient]:
         url = database_url or f"sqlite:///{tmp_path_factory.mktemp('api') / 'memories.db'}"
         async with (
             open_app(
-                Settings(database_url=url, **settings), embedder=embedder or FakeEmbedder()
+                Settings(database_url=url, **settings),
+                embedder=embedder or FakeEmbedder(),
+                extractor=extractor,
             ) as app,
             httpx.AsyncClient(
                 transport=httpx.ASGITransport(app, raise_app_exceptions=False),

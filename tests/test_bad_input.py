@@ -257,6 +257,9 @@ TAKES: dict[type[BaseModel], dict[str, str]] = {
         "offset": "integer",
         "min_score": "integer fraction null",
         "mmr": "object null",
+        "recency": "null",
+        "importance": "null",
+        "explain": "boolean",
         "include_embeddings": "boolean",
         "user_id": "string null",
         "agent_id": "string null",
@@ -438,6 +441,34 @@ OUT_OF_BOUNDS = [
     ("search_memories", {"query": "a", "mmr": {"lambda_mult": 2}}, "mmr.lambda_mult: .*to 1"),
     ("search_memories", {"query": "a", "mmr": {"lambda": 1}}, "mmr.lambda: .*not permitted"),
     ("search_memories", {"query": "a", "mmr": True}, "mmr: .*object"),
+    ("search_memories", {"query": "a", "recency": 0.5}, "recency: .*object"),
+    ("search_memories", {"query": "a", "recency": {}}, "recency.weight: .*required"),
+    ("search_memories", {"query": "a", "recency": {"weight": 2}}, "recency.weight: .*to 1"),
+    ("search_memories", {"query": "a", "recency": {"weight": "1"}}, "recency.weight: .*number"),
+    (
+        "search_memories",
+        {"query": "a", "recency": {"weight": 1, "half_life": 0.5}},
+        "recency.half_life: .*equal to 1",
+    ),
+    (
+        "search_memories",
+        {"query": "a", "recency": {"weight": 1, "half_life": 1e300}},
+        "recency.half_life: .*3153600000",
+    ),
+    (
+        "search_memories",
+        {"query": "a", "recency": {"weight": 1, "by": LONG}},
+        "recency.by: .*event_at.*created_at.*updated_at",
+    ),
+    ("search_memories", {"query": "a", "recency": {"weight": 1, "a": 1}}, "recency.a: .*permitted"),
+    ("search_memories", {"query": "a", "importance": 1}, "importance: .*object"),
+    ("search_memories", {"query": "a", "importance": {"weight": -1}}, "importance.weight: .*to 0"),
+    (
+        "search_memories",
+        {"query": "a", "importance": {"weight": 1, "default": 2}},
+        "importance.default: .*to 1",
+    ),
+    ("search_memories", {"query": "a", "explain": "yes"}, "explain: .*boolean"),
     ("search_memories", {"query": "a", "min_score": 10**4_000}, "min_score: .*finite"),
     ("get_memories", {"ids": ["a"] * 10_001}, "ids: .*at most 10000"),
     ("get_memories", {"ids": [1]}, "ids.0: .*string"),
@@ -547,6 +578,10 @@ NUMBERS = [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999", b"1e400"]
         ("search_memories", b'{"query": "a", "min_score": %s}'),
         ("search_memories", b'{"query": "a", "mmr": {"lambda_mult": %s}}'),
         ("search_memories", b'{"query": "a", "mmr": {"fetch_k": %s}}'),
+        ("search_memories", b'{"query": "a", "recency": {"weight": %s}}'),
+        ("search_memories", b'{"query": "a", "recency": {"weight": 1, "half_life": %s}}'),
+        ("search_memories", b'{"query": "a", "importance": {"weight": %s}}'),
+        ("search_memories", b'{"query": "a", "importance": {"weight": 1, "default": %s}}'),
         ("search_memories", b'{"query": "a", "embedding": [%s]}'),
         ("search_memories", b'{"query": "a", "filters": {"a": %s}}'),
         ("search_memories", b'{"query": "a", "filters": {"a": {"$in": [[%s]]}}}'),
@@ -699,6 +734,7 @@ async def test_vectors_of_the_largest_and_smallest_numbers(
         {"embedding": [-value, value]},
         {"embedding": [value, value], "query": "word"},
         {"embedding": [-value, -value], "query": "word", "mmr": {}},
+        {"embedding": [value, value], "recency": {"weight": 0.5}, "explain": True},
     ):
         answer = await send(api, e.SEARCH_MEMORIES, {**body, "collection": name})
         assert answer.status_code == 200, answer.text
@@ -717,6 +753,10 @@ async def test_vectors_of_the_largest_and_smallest_numbers(
         ({"query": "a", "mode": "dense", "alpha": 0.5}, "alpha weighs"),
         ({"embedding": [1.0], "alpha": 0.5}, "alpha weighs"),
         ({"query": "a", "mode": "sparse", "mmr": {}}, "mmr compares vectors"),
+        (
+            {"query": "a", "recency": {"weight": 0.7}, "importance": {"weight": 0.4}},
+            "1.1 together is more than 1",
+        ),
         ({"embedding": [1.0], "mode": "sparse"}, "looks for the words of a query"),
         ({"embedding": [1.0], "mode": "hybrid"}, "looks for the words of a query"),
         ({"filters": {"a": 1}}, "give a query, an embedding or both"),
@@ -1563,6 +1603,10 @@ likely: dict[str, st.SearchStrategy[Any]] = {
     "alpha": st.floats(-1, 2),
     "mode": st.sampled_from(["hybrid", "dense", "sparse", "x"]),
     "mmr": st.just({}) | anything,
+    "recency": st.fixed_dictionaries(
+        {"weight": st.floats(-1, 2)}, optional={"half_life": numbers, "by": texts}
+    ),
+    "explain": st.booleans(),
     "metadata": st.dictionaries(texts, anything, max_size=4),
     "memories": st.lists(
         st.dictionaries(st.sampled_from(["content", "id", "metadata", "embedding"]), anything)

@@ -110,6 +110,12 @@ def check_hits(first: Sequence[Json], second: Sequence[Json], asked: object) -> 
     assert len(first) == len(second), (asked, first, second)
     scores = [[one["score"] for one in hits] for hits in (first, second)]
     assert scores[0] == pytest.approx(scores[1], rel=1e-4, abs=1e-5), asked
+    for one, other in zip(first, second, strict=True):
+        explained = [hit.pop("explanation", {"parts": {}}) for hit in (one, other)]
+        assert explained[0].keys() == explained[1].keys(), asked
+        if one["id"] == other["id"]:
+            parts = [one["parts"] for one in explained]
+            assert parts[0] == pytest.approx(parts[1], rel=1e-4, abs=1e-5), asked
     for place, (one, other) in enumerate(zip(first, second, strict=True)):
         if one["id"] != other["id"]:
             near = [hit for hit in second if abs(hit["score"] - one["score"]) < 1e-4]
@@ -237,6 +243,13 @@ class Choices:
             "offset": self.one([1, 100_000]),
             "min_score": self.one([-1e308, 0, 0.4, 1e308]),
             "mmr": {"fetch_k": self.one([1, 5, 1000]), "lambda_mult": self.one([0, 0.5, 1])},
+            "recency": {
+                "weight": self.one([0, 0.3, 1]),
+                "half_life": 3e9,  # in which the time between the two is nothing
+                "by": self.one(["event_at", "created_at"]),
+            },
+            "importance": {"weight": self.one([0, 0.3, 0.7]), "default": self.one([0, 0.5])},
+            "explain": True,
             "include_embeddings": True,
         }
         return search | {name: value for name, value in options.items() if self.maybe(0.15)}

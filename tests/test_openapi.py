@@ -21,7 +21,7 @@ from starlette.routing import Route, WebSocketRoute
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import OpenApi, Server
+    from tests.conftest import FakeExtractor, OpenApi, Server
 
 Send = Callable[..., Awaitable[None]]
 Json = dict[str, Any]
@@ -221,9 +221,13 @@ async def test_what_is_left_out_is_not_null(document: Json) -> None:
 
 
 async def test_an_answer_has_all_of_its_fields(document: Json) -> None:
-    for name in ("Memory", "Event", "Key", "ErrorAnswer", "AddResult"):
-        schema = document["components"]["schemas"][name]
-        assert sorted(schema["required"]) == sorted(schema["properties"])
+    schemas = document["components"]["schemas"]
+    for name in ("Memory", "Event", "Key", "ErrorAnswer", "AddResult", "Explanation"):
+        assert sorted(schemas[name]["required"]) == sorted(schemas[name]["properties"])
+    # But for what has to be asked for.
+    hit = schemas["Hit"]
+    assert sorted([*hit["required"], "explanation"]) == sorted(hit["properties"])
+    assert "anyOf" not in hit["properties"]["explanation"]
 
 
 async def test_every_operation_says_who_may_and_what_can_be_refused(document: Json) -> None:
@@ -283,20 +287,21 @@ async def test_every_example_is_what_its_schema_says(document: Json) -> None:
 
 
 async def test_every_example_of_a_request_is_accepted(
-    api: httpx.AsyncClient, document: Json
+    open_api: "OpenApi", told: "FakeExtractor", document: Json
 ) -> None:
-    before = {"id": "of-an-example", "content": "the first version"}
-    assert (await api.post(e.ADD_MEMORY.path, json=before)).status_code == 201
-    for _, _, operation in operations(document):
-        if "requestBody" not in operation:
-            continue
-        row = ROW[operation["operationId"]]
-        body = operation["requestBody"]["content"]["application/json"]["example"]
-        url = row.url(id="of-an-example", name="of-an-example")
-        answer = await api.request(row.method, url, json=body)
-        assert answer.status_code == row.status, (row.name, answer.text)
-        if row is e.ADD_MEMORIES:
-            assert [one["status"] for one in answer.json()["results"]] == ["stored", "stored"]
+    async with open_api(extractor=told) as api:
+        before = {"id": "of-an-example", "content": "the first version"}
+        assert (await api.post(e.ADD_MEMORY.path, json=before)).status_code == 201
+        for _, _, operation in operations(document):
+            if "requestBody" not in operation:
+                continue
+            row = ROW[operation["operationId"]]
+            body = operation["requestBody"]["content"]["application/json"]["example"]
+            url = row.url(id="of-an-example", name="of-an-example")
+            answer = await api.request(row.method, url, json=body)
+            assert answer.status_code == row.status, (row.name, answer.text)
+            if row is e.ADD_MEMORIES:
+                assert [one["status"] for one in answer.json()["results"]] == ["stored", "stored"]
 
 
 # --- What is asked and answered --------------------------------------------------------------
@@ -344,6 +349,10 @@ async def requests(api: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
     await send(e.LIST_MEMORIES, query={"cursor": "x"})
     for options in ({}, {"mode": "dense"}, {"mode": "sparse"}, {"mmr": {}, "min_score": 0.1}):
         await send(e.SEARCH_MEMORIES, {"query": "whole", **options})
+    weights: Json = {"recency": {"weight": 0.2, "by": "created_at"}, "importance": {"weight": 0.1}}
+    for more in ({"explain": True}, weights, {**weights, "mmr": {}, "explain": True}):
+        await send(e.SEARCH_MEMORIES, {"query": "whole", **more})
+    await send(e.SEARCH_MEMORIES, {"query": "whole", "mode": "sparse", "explain": True})
     full_search = {"query": "whole", "limit": 5, "alpha": 0.3, "include_embeddings": True}
     await send(e.SEARCH_MEMORIES, {**full_search, "filters": {"@type": "semantic"}})
     await send(e.SEARCH_MEMORIES, {"collection": "vectors", "embedding": [0.5, 0.5]})
@@ -391,6 +400,7 @@ async def requests(api: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
     await send(e.LIST_NAMESPACES)
     await send(e.LIST_NAMESPACES, query={"prefix": '["*"]', "suffix": '["b"]', "max_depth": "1"})
     await send(e.LIST_NAMESPACES, query={"prefix": "[]"})
+    await requests_of_learning(send)
     await requests_of_history(send)
     await requests_of_keys(send)
     await send(e.DELETE_COLLECTION, segment="vectors")
@@ -427,6 +437,17 @@ async def requests_of_history(send: "Send") -> None:
     await send(e.EVENTS, headers={"Last-Event-ID": "x"})
 
 
+async def requests_of_learning(send: "Send") -> None:
+    said = {"messages": [{"id": "m", "content": "FACT: a", "at": "2026-01-01T00:00:00Z"}]}
+    for _ in range(2):
+        await send(e.EXTRACT, {**said, "user_id": "u", "metadata": {"a": 1}, "instructions": "b"})
+    await send(e.EXTRACT, {"messages": [{"content": "REFUSE"}]})
+    await send(e.EXTRACT, {**said, "collection": "vectors"})
+    await send(e.EXTRACT, {"messages": []})
+    await send(e.EXTRACT_MANY, {"conversations": [said, {"messages": [{"content": "REFUSE"}]}, 5]})
+    await send(e.EXTRACT_MANY, {"conversations": []})
+
+
 async def requests_of_keys(send: "Send") -> None:
     """Without a valid key, or requests would need one from then on."""
     await send(e.CREATE_KEY, {"name": "n", "scopes": []})
@@ -436,8 +457,8 @@ async def requests_of_keys(send: "Send") -> None:
     await send(e.REVOKE_KEY, segment="none")
 
 
-async def test_answers_are_what_is_documented(open_api: "OpenApi") -> None:
-    async with open_api(max_body=5_000) as api:
+async def test_answers_are_what_is_documented(open_api: "OpenApi", told: "FakeExtractor") -> None:
+    async with open_api(max_body=5_000, extractor=told) as api:
         document = (await api.get("/openapi.json")).json()
         documented = {one["operationId"]: one for _, _, one in operations(document)}
         seen: set[tuple[str, bool]] = set()
@@ -479,8 +500,10 @@ async def test_answers_to_keys_are_what_is_documented(open_api: "OpenApi") -> No
         assert (await ask(e.LIVE, "")).status_code == 200
 
 
-async def test_answers_to_a_key_of_one_user_are_what_is_documented(open_api: "OpenApi") -> None:
-    async with open_api(admin_key=ADMIN_KEY, rate_limit=0) as api:
+async def test_answers_to_a_key_of_one_user_are_what_is_documented(
+    open_api: "OpenApi", told: "FakeExtractor"
+) -> None:
+    async with open_api(admin_key=ADMIN_KEY, rate_limit=0, extractor=told) as api:
         document = (await api.get("/openapi.json")).json()
         documented = {one["operationId"]: one for _, _, one in operations(document)}
         api.headers["X-API-Key"] = ADMIN_KEY
@@ -541,6 +564,8 @@ async def test_what_is_documented_to_be_taken_is_taken_and_the_rest_is_not(
         (e.ADD_MEMORY, {"content": "a", "embedding": "AACAPw==", "collection": "v"}),
         (e.ADD_MEMORIES, {"memories": [FULL, {"content": "a"}], "atomic": True}),
         (e.SEARCH_MEMORIES, {"query": "a", "mmr": {"fetch_k": 5}, "filters": {"a": 1}}),
+        (e.SEARCH_MEMORIES, {"query": "a", "recency": {"weight": 0.5, "half_life": 60}}),
+        (e.SEARCH_MEMORIES, {"query": "a", "importance": {"weight": 1}, "explain": True}),
         (e.GET_MEMORIES, {"ids": ["a"]}),
         (e.DELETE_MEMORIES, {"ids": ["a"], "everything": False}),
         (e.DELETE_MEMORIES, {"ids": ["a"], "namespace": ["n"], "include_memories": True}),

@@ -601,6 +601,56 @@ async def test_mmr_of_nothing_is_nothing(engine: Engine) -> None:
     assert await found(engine, "hello", mmr={}) == []
 
 
+async def test_what_is_of_late_or_important_is_preferred_when_asked_for(engine: Engine) -> None:
+    now = datetime.now(UTC)
+    along = {"embedding": [1.0, 0.0]}
+    for days in (200, 0, 10):
+        fields = {"event_at": now - timedelta(days=days), "importance": days / 200}
+        await engine.add(TENANT, memory("word", id=f"r{days}", **fields, **along))
+    # Better matches, so that the others are on no first page.
+    other = {"event_at": now - timedelta(days=99), "importance": 0.01, "embedding": [1.0, 0.01]}
+    better = [memory("a word, one word", id=f"n{n}", **other) for n in range(50)]
+    await engine.add_many(TENANT, better)
+    for mode in ("dense", "sparse", "hybrid"):
+        query: dict[str, Any] = {
+            "query": "word",
+            "mode": mode,
+            "limit": 2,
+            **({} if mode == "sparse" else {"embedding": [1.0, 0.02]}),
+        }
+        assert {hit.id[0] for hit in await search(engine, **query)} == {"n"}
+        assert await found(engine, **query, recency={"weight": 0.8}) == ["r0", "r10"]
+        assert (await found(engine, **query, importance={"weight": 0.8}))[0] == "r200"
+
+
+async def test_an_answer_has_an_explanation_only_when_it_is_asked_for(engine: Engine) -> None:
+    await engine.add(TENANT, memory("hello", id="a", metadata={"n": None}))
+    some: list[dict[str, Any]] = [{}, {"include_embeddings": True}, {"recency": {"weight": 0.5}}]
+    for options in [*some, {"mmr": {}}, {"mode": "sparse"}]:
+        wanted = {"query": "hello", **options}
+        plain = await engine.search(TENANT, m.SearchRequest.model_validate(wanted))
+        (hit,) = json.loads(plain)["hits"]
+        assert list(hit) == [name for name in m.Hit.model_fields if name != "explanation"]
+        wanted["explain"] = True
+        explained = await engine.search(TENANT, m.SearchRequest.model_validate(wanted))
+        (hit,) = json.loads(explained)["hits"]
+        explanation = hit["explanation"]
+        assert list(explanation) == list(m.Explanation.model_fields)
+        assert sum(explanation["parts"].values()) == pytest.approx(hit["score"])
+
+
+async def test_an_answer_by_recency_is_soon_computed_anew(
+    engine: Engine, store: WatchedStore
+) -> None:
+    await engine.add(TENANT, memory("hello", id="a"))
+    for half_life, searches in ((86_400, 1), (1, 3)):
+        store.searches = 0
+        for _ in range(3):
+            await search(engine, "hello", recency={"weight": 0.5, "half_life": half_life})
+            await asyncio.sleep(0.02)
+        assert store.searches == searches
+
+
 async def test_vectors_are_answered_when_asked_for(engine: Engine) -> None:
     await engine.add(TENANT, memory("hello", id="a"))
     (without,) = await search(engine, "hello")

@@ -57,6 +57,23 @@ async def test_a_request_counts_by_the_pattern_of_its_route() -> None:
     assert value(found, f"{duration}_count", method="GET", route="none", status="404") == 1
 
 
+async def test_a_call_of_the_llm_counts_by_what_became_of_it() -> None:
+    metrics = Metrics("1")
+    assert value(await samples(metrics), "llm_pending") == 0
+    metrics.llm_pending = lambda: 3
+    metrics.llm("answered", 1.5, 100, 20)
+    metrics.llm("malformed", 0.5, 100, 5)
+    metrics.llm("answered", 1.0, 50, 0)
+    found = await samples(metrics)
+    assert value(found, "llm_calls_total", outcome="answered") == 2
+    assert value(found, "llm_calls_total", outcome="malformed") == 1
+    assert value(found, "llm_tokens_total", direction="input") == 250
+    assert value(found, "llm_tokens_total", direction="output") == 25
+    assert value(found, "llm_seconds_count") == 3
+    assert value(found, "llm_seconds_sum") == 3
+    assert value(found, "llm_pending") == 3
+
+
 async def test_methods_of_a_caller_s_own_are_one_series() -> None:
     metrics = Metrics("1")
     for number in range(50):

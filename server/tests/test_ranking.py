@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agentmem_server.engine.ranking import fuse, mmr
+from agentmem_server.engine import ranking
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -21,6 +21,15 @@ def int64(*values: int) -> NDArray[np.int64]:
 
 def float32(*values: float) -> NDArray[np.float32]:
     return np.array(values, dtype=np.float32)
+
+
+def fuse(*arguments: Any, **options: Any) -> tuple[Any, Any]:
+    found = ranking.fuse(*arguments, **options)
+    return found.ids, found.scores
+
+
+def mmr(*arguments: Any, **options: Any) -> NDArray[np.int64]:
+    return ranking.mmr(*arguments, **options)[0]
 
 
 def candidates(cosine: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[Any, Any, Any, Any]]:
@@ -107,6 +116,21 @@ def test_every_candidate_is_ranked_once(arguments: tuple[Any, Any, Any, Any], al
     ranked = list(zip(scores.tolist(), ids.tolist(), strict=True))
     assert ranked == sorted(ranked, reverse=True)
     assert np.all((scores >= 0) & (scores <= 1))
+
+
+@given(candidates(COSINE | st.just(float("nan"))), ALPHA)
+def test_the_parts_add_up_to_the_score(arguments: tuple[Any, Any, Any, Any], alpha: float) -> None:
+    ids, cosines, keyword_ids, bm25 = arguments
+    found = ranking.fuse(*arguments, alpha=alpha)
+    assert found.scores.tolist() == (found.parts["similarity"] + found.parts["keyword"]).tolist()
+    assert np.all(found.parts["similarity"] <= alpha)
+    assert np.all(found.parts["keyword"] <= 1 - alpha)
+    for name, known in (
+        ("similarity", dict(zip(ids.tolist(), cosines.tolist(), strict=True))),
+        ("keyword", dict(zip(keyword_ids.tolist(), bm25.tolist(), strict=True))),
+    ):
+        expected = [known.get(one, np.nan) for one in found.ids.tolist()]
+        assert np.array_equal(found.values[name], expected, equal_nan=True)
 
 
 @given(candidates(COSINE), ALPHA, st.randoms())
@@ -230,3 +254,17 @@ def test_each_choice_is_the_best_of_those_left(
         best = max(gain(candidate, chosen, *pool, lambda_mult) for candidate in left)
         # Near-equality: rounding decides ties one way here and another way there.
         assert gain(choice, chosen, *pool, lambda_mult) == pytest.approx(best, abs=1e-9)
+
+
+@given(pools(), st.floats(0, 1))
+def test_each_choice_is_told_with_the_closest_of_those_before_it(
+    pool: tuple[Floats, Floats], lambda_mult: float
+) -> None:
+    order, closest = ranking.mmr(*pool, k=len(pool[0]), lambda_mult=lambda_mult)
+    vectors = pool[1]
+    for position, choice in enumerate(order):
+        expected = [float(vectors[choice] @ vectors[other]) for other in order[:position]]
+        if expected:
+            assert closest[position] == pytest.approx(max(expected))
+        else:
+            assert np.isnan(closest[position])

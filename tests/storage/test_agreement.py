@@ -56,17 +56,18 @@ def by_words(candidates: Candidates) -> Ranked:
 
 
 def by_both(candidates: Candidates) -> Ranked:
-    return fuse(
+    found = fuse(
         candidates.ids,
         candidates.similarities,
         candidates.keyword_ids,
         candidates.keyword_scores,
     )
+    return found.ids, found.scores
 
 
 def by_mmr(candidates: Candidates) -> Ranked:
     ids, scores = by_both(candidates)
-    order = mmr(scores, candidates.vectors(ids), k=10)
+    order, _ = mmr(scores, candidates.vectors(ids), k=10)
     return ids[order], scores[order]
 
 

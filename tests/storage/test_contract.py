@@ -168,12 +168,13 @@ def by_words(candidates: Candidates) -> Ranked:
 
 
 def by_both(candidates: Candidates) -> Ranked:
-    return fuse(
+    found = fuse(
         candidates.ids,
         candidates.similarities,
         candidates.keyword_ids,
         candidates.keyword_scores,
     )
+    return found.ids, found.scores
 
 
 async def near(
@@ -996,6 +997,30 @@ async def test_candidates_join_what_the_channels_found(store: Store) -> None:
     assert candidates.keyword_ids.tolist() == candidates.ids[1:].tolist()
     assert (candidates.keyword_scores > 0).all()
     assert lengths[-1] == pytest.approx(np.array([[1, 0, 0, 0], [0, 1, 0, 0]]))
+
+
+async def test_candidates_tell_of_their_times_and_importance(store: Store) -> None:
+    await put(
+        store,
+        record("a", "word", created_at=5, updated_at=7, importance=0.25, event_at=-(10**15)),
+        record("b", "word", created_at=6, updated_at=6, vectors=vector(0, 1, 0, 0)),
+        record("c", "word word", created_at=8, updated_at=9, importance=0.0, vectors=None),
+    )
+    seen: list[NDArray[np.float64]] = []
+
+    def rank(candidates: Candidates) -> Ranked:
+        there = candidates.attributes(candidates.ids[::-1])
+        of_none = candidates.attributes(candidates.ids[:0])
+        assert of_none.created_at.shape == of_none.importance.shape == (0,)
+        seen.append(
+            np.stack([there.event_at, there.created_at, there.updated_at, there.importance], 1)
+        )
+        return candidates.ids, np.zeros(len(candidates.ids))
+
+    request = SearchRequest(Selection(), EAST, ["word"], 10, rank)
+    found = [one.id for one, _ in await store.search(await opened(store), request)]
+    expected = {"a": (-1e15, 5, 7, 0.25), "b": (np.nan, 6, 6, np.nan), "c": (np.nan, 8, 9, 0)}
+    assert seen[-1] == pytest.approx(np.array([expected[id] for id in found[::-1]]), nan_ok=True)
 
 
 async def test_a_record_may_have_no_vector(store: Store) -> None:

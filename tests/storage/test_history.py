@@ -23,6 +23,7 @@ from agentmem_server.storage import (
     Refresh,
     Scope,
     Selection,
+    Source,
     Sweep,
 )
 
@@ -68,6 +69,7 @@ async def test_each_change_is_told_with_what_was_before_and_after(
         "ttl": 100 * SECOND,
         "expires_at": clock.now + 100 * SECOND,
         "index_texts": ["found by"],
+        "sources": [Source(["m", "n"], "said so", 7), Source([], None, None)],
         "archived": True,
     }
     first = await notes.put("a", "one", **fields)

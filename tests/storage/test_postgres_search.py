@@ -538,16 +538,18 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Between], None]:
     return do
 
 
-@pytest.mark.parametrize("with_vectors", [False, True])
+@pytest.mark.parametrize("reading", ["nothing", "vectors", "attributes"])
 async def test_a_search_beside_writes_tells_of_one_state(
-    bench: Bench, meanwhile: Callable[[Between], None], with_vectors: bool
+    bench: Bench, meanwhile: Callable[[Between], None], reading: str
 ) -> None:
     east, north = packed([1] + [0] * 255), packed([0, 1] + [0] * 254)
 
     def rank(candidates: Candidates) -> Ranked:
-        if not with_vectors:
+        if reading == "attributes":
+            assert not np.isnan(candidates.attributes(candidates.ids).created_at).any()
+        if reading != "vectors":
             return by_vector(candidates)
-        order = mmr(candidates.similarities, candidates.vectors(candidates.ids), k=9)
+        order, _ = mmr(candidates.similarities, candidates.vectors(candidates.ids), k=9)
         return candidates.ids[order], candidates.similarities[order]
 
     async def change() -> None:

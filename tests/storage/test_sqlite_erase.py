@@ -1,5 +1,6 @@
 """What is erased is not in the file any more."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,10 +9,16 @@ import numpy as np
 import pytest
 from agentmem_server import times
 from agentmem_server.storage import (
+    ClaimJobs,
+    DeleteJob,
     DropCollection,
     Erase,
     Erased,
+    FinishJob,
+    Job,
     Purge,
+    PutJob,
+    Scope,
     Sweep,
 )
 
@@ -76,6 +83,29 @@ async def test_no_file_holds_what_was_erased(notes: "Notes", clock: "Clock") -> 
         assert b"plain words of others" in found
         await notes.reopen()
     assert await notes.saying("plain") != []
+
+
+async def test_no_file_holds_what_jobs_were_about(notes: "Notes") -> None:
+    """Neither the request of one that is done, nor anything of those of a user that is erased."""
+    path = Path(notes.url.removeprefix("sqlite:///"))
+    long = b"x" * 100_000
+    job = Job(
+        "a", TENANT, "extract", NOTES, Scope("u"), None, "queued", SECRETS[0].encode() + long,
+        3, 1, 1, 1,
+    )  # fmt: skip
+    await notes.write(PutJob(job))
+    await notes.write(PutJob(replace(job, id=SECRETS[1], request=SECRETS[2].encode(), run_at=2)))
+    await notes.write(PutJob(replace(job, id="v", scope=Scope("v"), run_at=3)))
+    running, _ = await notes.write(ClaimJobs(2, 100, 10, b"lost"))
+    result = SECRETS[3].encode() + long
+    await notes.write(FinishJob(running.seq, 1, 3, "done", result=result))
+    await notes.write(DeleteJob(TENANT, "v"))
+    found = bytes_of(path)
+    assert all(secret.encode() in found for secret in SECRETS[:4])
+    await erase(notes)
+    found = bytes_of(path)
+    assert [secret for secret in SECRETS if secret.encode() in found] == []
+    assert b"x" * 1_000 not in found
 
 
 async def test_words_to_be_taken_out_are_known_after_a_restart(notes: "Notes") -> None:

@@ -1,6 +1,7 @@
 """What only a store in a file has: the file itself."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,7 +11,18 @@ import pytest
 from agentmem_client.errors import Unavailable
 from agentmem_client.filters import parse
 from agentmem_server import times
-from agentmem_server.storage import Delete, DropCollection, Forget, Selection, open_store
+from agentmem_server.storage import (
+    ClaimJobs,
+    Delete,
+    DropCollection,
+    Forget,
+    Job,
+    PutJob,
+    Scope,
+    Selection,
+    open_keys,
+    open_store,
+)
 from agentmem_server.storage.sqlite import schema
 
 if TYPE_CHECKING:
@@ -182,3 +194,25 @@ async def test_the_version_of_sqlite_is_checked_before_a_file_is_touched(
     monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
     assert "3.51.2" in await refusal(file)
     assert list(file.parent.iterdir()) == []
+
+
+async def test_what_was_running_when_a_server_ended_is_due_when_the_next_one_starts(
+    file: Path, new_notes: NewNotes
+) -> None:
+    notes = await opened(file, new_notes)
+    job = Job("a", TENANT, "extract", NOTES, Scope(), None, "queued", b"{}", 2, 1, 1, 1)
+    await notes.write(PutJob(job))
+    await notes.write(PutJob(replace(job, id="later", run_at=times.now() + 10**12)))
+    await notes.write(ClaimJobs(1, times.now() + 10**12, 1, b"lost"))
+    with open_keys(notes.url) as keys:  # is no server's start
+        assert keys.listed(None) == []
+    assert await notes.write(ClaimJobs(times.now(), times.now(), 10, b"lost")) == []
+    await notes.reopen()
+    (again,) = await notes.write(ClaimJobs(times.now(), times.now() + 10**12, 10, b"lost"))
+    assert (again.id, again.attempts) == ("a", 2)
+    await notes.reopen()
+    assert await notes.write(ClaimJobs(times.now(), times.now(), 10, b"lost")) == []
+    lost = await notes.store.job(TENANT, "a")
+    assert lost is not None
+    assert (lost.status, lost.error) == ("failed", b"lost")
+    await notes.store.close()

@@ -1,6 +1,7 @@
 """How many memories go into one request."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,15 @@ from agentmem_client import AddResult, ConnectionFailed, InvalidRequest, Payload
 from agentmem_client._batch import (
     CHUNK_BYTES,
     EMBED_SECONDS,
-    BatchAdd,
+    Entry,
     Outgoing,
+    adding,
     batch_body,
     chunked,
     criteria,
     patience,
     prepare,
 )
-from agentmem_client.models import BatchAnswer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,8 +27,12 @@ def item(length: int, *, texts: int = 0) -> Outgoing:
     return Outgoing("x", b"x" * length, texts)
 
 
+def chunks_of(items: Iterable[Outgoing]) -> list[list[Entry[AddResult]]]:
+    return list(chunked(items))
+
+
 def sizes(*lengths: int) -> list[int]:
-    return [len(chunk) for chunk in chunked(item(length) for length in lengths)]
+    return [len(chunk) for chunk in chunks_of(item(length) for length in lengths)]
 
 
 def test_chunks_are_bounded_by_count() -> None:
@@ -37,7 +42,7 @@ def test_chunks_are_bounded_by_count() -> None:
 
 
 def test_what_the_server_has_to_embed_makes_smaller_chunks() -> None:
-    chunks = list(chunked(item(1, texts=number % 2) for number in range(200)))
+    chunks = chunks_of(item(1, texts=number % 2) for number in range(200))
     assert [len(chunk) for chunk in chunks] == [167, 33]  # 84 * 1 + 83 * 5 = 499
 
 
@@ -113,7 +118,7 @@ def test_every_item_has_its_outcome_in_order(kinds: list[str], fates: list[str])
         for number, kind in enumerate(kinds)
     ]
     calls: list[int] = []
-    batch = BatchAdd(items, None, lambda done, _total: calls.append(done))
+    batch = adding(items, None, lambda done, _total: calls.append(done))
     remaining = iter(fates)
     for outgoing in batch.requests():
         match next(remaining, "answer"):
@@ -121,7 +126,7 @@ def test_every_item_has_its_outcome_in_order(kinds: list[str], fates: list[str])
                 stored = [
                     AddResult(id=id_, status="stored") for id_ in [item.id for item in outgoing]
                 ]
-                batch.answered(BatchAnswer(results=stored))
+                batch.answered(stored)
             case "lose":
                 batch.failed(ConnectionFailed("no answer"))
             case "too large":
@@ -139,14 +144,14 @@ def test_every_item_has_its_outcome_in_order(kinds: list[str], fates: list[str])
 
 
 def test_it_goes_on_after_two_failures_and_a_success() -> None:
-    batch = BatchAdd(["x"] * 800, None, None)
+    batch = adding(["x"] * 800, None, None)
     fates = iter([False, False, True] * 3)
     sent = 0
     for outgoing in batch.requests():
         sent += 1
         if next(fates):
             stored = [AddResult(id=one.id, status="stored") for one in outgoing]
-            batch.answered(BatchAnswer(results=stored))
+            batch.answered(stored)
         else:
             batch.failed(ConnectionFailed("no answer"))
     assert sent == 8

@@ -155,7 +155,13 @@ def test_wrong_settings_are_found_at_once(ann: Ann) -> None:
         ann(template="Known: {memory}")
     with pytest.raises(ValueError, match="on_error"):
         ann(on_error="ignore")
-    for option in ({"k": 0}, {"mode": "fuzzy"}, {"alpha": 2.0}, {"min_score": "high"}):
+    for option in (
+        {"k": 0},
+        {"mode": "fuzzy"},
+        {"alpha": 2.0},
+        {"min_score": "high"},
+        {"recency": 1},
+    ):
         with pytest.raises(ValidationError):
             ann(**option)
     with pytest.raises(InvalidFilter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from agentmem_client import ImportanceWeight, RecencyWeight
 from agentmem_langchain import AgentMemMiddleware
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -94,6 +95,8 @@ async def test_what_a_search_asks_for(
         mode="hybrid",
         alpha=0.0,
         min_score=0.0,
+        recency=RecencyWeight(weight=0.5),
+        importance=ImportanceWeight(weight=0.0),
         filter={"topic": "pets"},
     )
     agent = create_agent(listening.saying("Mia."), middleware=[middleware])
@@ -106,6 +109,8 @@ async def test_what_a_search_asks_for(
         "mode": "hybrid",
         "alpha": 0.0,
         "min_score": 0.0,
+        "recency": {"weight": 0.5},
+        "importance": {"weight": 0.0},
         "collection": "notes",
         "user_id": "ann",
         "agent_id": "guide",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agentmem_client import InvalidFilter
+from agentmem_client import ImportanceWeight, InvalidFilter, RecencyWeight
 from agentmem_langchain import AgentMemMemory, AgentMemRecallMemory
 from agentmem_langchain._messages import to_memory
 from langchain_classic.base_memory import BaseMemory
@@ -125,6 +125,8 @@ async def test_what_a_search_asks_for(connection: dict[str, Any], fake: Fake, wa
         mode="hybrid",
         alpha=0.0,
         min_score=0.0,
+        recency=RecencyWeight(weight=0.5),
+        importance=ImportanceWeight(weight=0.0),
         filter={"role": "human"},
         **connection,
     )
@@ -140,6 +142,8 @@ async def test_what_a_search_asks_for(connection: dict[str, Any], fake: Fake, wa
         "mode": "hybrid",
         "alpha": 0.0,
         "min_score": 0.0,
+        "recency": {"weight": 0.5},
+        "importance": {"weight": 0.0},
         "collection": "chats",
         "user_id": "ann",
         "agent_id": "guide",

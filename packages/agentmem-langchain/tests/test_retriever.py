@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agentmem_client import F, InvalidFilter, InvalidRequest
+from agentmem_client import F, ImportanceWeight, InvalidFilter, InvalidRequest
 from agentmem_langchain import AgentMemRetriever
 from langchain_core.documents import Document
 from langchain_core.load import dumps
@@ -65,6 +65,8 @@ async def test_all_fields_travel(connection: dict[str, Any], fake: Fake, way: Wa
         mode="hybrid",
         alpha=0.0,
         min_score=0.0,
+        recency={"weight": 0.2, "half_life": 60},
+        importance=ImportanceWeight(weight=0.1),
         collection="notes",
         user_id="ann",
         agent_id="guide",
@@ -80,6 +82,8 @@ async def test_all_fields_travel(connection: dict[str, Any], fake: Fake, way: Wa
             "mode": "hybrid",
             "alpha": 0.0,
             "min_score": 0.0,
+            "recency": {"weight": 0.2, "half_life": 60.0},
+            "importance": {"weight": 0.1},
             "collection": "notes",
             "user_id": "ann",
             "agent_id": "guide",
@@ -99,7 +103,8 @@ async def test_a_call_sets_its_own_options(
     connection: dict[str, Any], fake: Fake, way: Way
 ) -> None:
     retriever = AgentMemRetriever(k=7, mode="dense", alpha=1.0, min_score=0.5, **connection)
-    await find(retriever, way, k=2, mode="hybrid", alpha=0.0, min_score=0.0)
+    weights = {"recency": {"weight": 0.0}, "importance": {"weight": 1.0}}
+    await find(retriever, way, k=2, mode="hybrid", alpha=0.0, min_score=0.0, **weights)
     assert asked(fake) == [
         {
             "query": "cat?",
@@ -107,6 +112,7 @@ async def test_a_call_sets_its_own_options(
             "mode": "hybrid",
             "alpha": 0.0,
             "min_score": 0.0,
+            **weights,
             "collection": "default",
         }
     ]
@@ -161,7 +167,15 @@ async def test_a_wrong_option_is_an_error(connection: dict[str, Any], fake: Fake
 
 
 @pytest.mark.parametrize(
-    "fields", [{"k": 0}, {"alpha": 1.5}, {"mode": "vague"}, {"filters": {}}, {"user": "ann"}]
+    "fields",
+    [
+        {"k": 0},
+        {"alpha": 1.5},
+        {"recency": 0.5},
+        {"mode": "vague"},
+        {"filters": {}},
+        {"user": "ann"},
+    ],
 )
 def test_a_wrong_field_is_an_error(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

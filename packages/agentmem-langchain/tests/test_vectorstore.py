@@ -24,6 +24,7 @@ SCOPED: dict[str, Any] = {
     "agent_id": "guide",
     "session_id": "s1",
 }
+LATE: dict[str, Any] = {"recency": {"weight": 0.5, "by": "created_at"}}
 PETS = {"topic": {"$eq": "pets"}}
 
 
@@ -225,7 +226,8 @@ async def test_a_search_takes_options(
 ) -> None:
     embedding = Recorder()
     store = AgentMemVectorStore(embedding, **connection)
-    hybrid = {"mode": "hybrid", "alpha": 0.0, "min_score": 0.0}
+    weights = {**LATE, "importance": {"weight": 0.0}}
+    hybrid = {"mode": "hybrid", "alpha": 0.0, "min_score": 0.0, **weights}
     await call(store, way, name, "cat?", k=2, filter={"topic": "pets"}, **hybrid)
     assert embedding.asked == [(way, "cat?")]
     await call(store, way, name, "cat?", filter=F("topic") == "pets", mode="sparse", alpha=None)
@@ -244,7 +246,7 @@ async def test_a_search_by_vector(
     name: str, connection: dict[str, Any], fake: Fake, way: Way
 ) -> None:
     store = AgentMemVectorStore(**SCOPED, **connection)
-    await call(store, way, name, VECTOR, 2, filter={"topic": "pets"}, min_score=0.0)
+    await call(store, way, name, VECTOR, 2, filter={"topic": "pets"}, min_score=0.0, **LATE)
     assert asked(fake) == [
         {
             "embedding": PACKED,
@@ -252,6 +254,7 @@ async def test_a_search_by_vector(
             "limit": 2,
             "filters": PETS,
             "min_score": 0.0,
+            **LATE,
             **SCOPED,
         }
     ]
@@ -321,7 +324,7 @@ async def test_a_wrong_option_is_an_error(
 async def test_a_vector_has_no_words_to_look_for(
     name: str, connection: dict[str, Any], fake: Fake, way: Way
 ) -> None:
-    with pytest.raises(TypeError, match="unknown option 'mode': a call may set filter, k, min_"):
+    with pytest.raises(TypeError, match="unknown option 'mode': a call may set filter, import"):
         await call(AgentMemVectorStore(**connection), way, name, VECTOR, mode="hybrid")
     assert fake.requests == []
 
@@ -424,6 +427,8 @@ async def test_only_dense_scores_say_how_relevant(
     name = "similarity_search_with_relevance_scores"
     with pytest.raises(ValueError, match=f"the mode 'dense', and this is '{mode}'"):
         await call(store, way, name, "cat?", mode=mode)
+    with pytest.raises(ValueError, match="of relevance alone, and recency is weighed too"):
+        await call(store, way, name, "cat?", **LATE)
     assert fake.requests == []
     await call(store, way, name, "cat?", mode="dense")
     assert asked(fake)[0]["mode"] == "dense"

@@ -90,11 +90,19 @@ async def test_no_memory_can_leave_its_place_in_the_prompt(seam: Any) -> None:
 async def test_options_of_a_search(seam: Any) -> None:
     seam.answer("/search", {"hits": []})
     block = seam.memory_block(
-        user_id="ann", similarity_top_k=2, min_score=0.4, mode="dense", filters={"topic": "pets"}
+        user_id="ann",
+        similarity_top_k=2,
+        min_score=0.4,
+        mode="dense",
+        filters={"topic": "pets"},
+        recency={"weight": 0.2, "half_life": 60},
+        importance={"weight": 0.1},
     )
     assert await block.aget(QUESTION) == ""
     (body,) = seam.sent
     assert (body["limit"], body["min_score"], body["mode"]) == (2, 0.4, "dense")
+    assert body["recency"] == {"weight": 0.2, "half_life": 60.0}
+    assert body["importance"] == {"weight": 0.1}
     assert body["filters"] == {"$and": [NO_CHAT_STORE, {"topic": {"$eq": "pets"}}]}
 
 

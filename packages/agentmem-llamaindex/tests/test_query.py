@@ -85,6 +85,19 @@ def test_mmr_candidates() -> None:
         candidates({"mmr_prefetch_k": 20, "mmr_prefetch_factor": 2})
 
 
+@pytest.mark.parametrize("mode", ["default", "hybrid", "sparse", "mmr"])
+def test_recency_and_importance(mode: str) -> None:
+    weights = {"recency": {"weight": 0.2}, "importance": {"weight": 0.1}}
+    request = planned(mode, weights, query_embedding=VECTOR, query_str="cat")
+    assert {name: request[name] for name in weights} == weights
+    assert "importance" not in planned(mode, {}, query_embedding=VECTOR, query_str="cat")
+
+
+def test_nothing_is_weighed_in_a_listing() -> None:
+    with pytest.raises(ValueError, match="weighed against a text"):
+        plan(VectorStoreQuery(), {"recency": {"weight": 0.2}})
+
+
 def test_filters_alone_are_a_listing() -> None:
     filters = MetadataFilters(filters=[MetadataFilter(key="a", value=1)])
     request = plan(VectorStoreQuery(filters=filters, similarity_top_k=7), {})

@@ -17,7 +17,9 @@ from .access.windows import Windows
 from .embedding import Embedder, open_embedder
 from .engine.engine import Engine, Limits
 from .engine.feed import Feed
+from .engine.job_runner import Pace
 from .engine.stats import Stats
+from .extraction import Bounds, Extractor, open_extractor
 from .llm import LLMCheck
 from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
@@ -31,8 +33,10 @@ from .routes.catalog import CatalogRoutes
 from .routes.docs import docs_routes
 from .routes.errors import handle_errors
 from .routes.events import EventRoutes
+from .routes.extraction import ExtractionRoutes
 from .routes.health import HealthRoutes
 from .routes.history import HistoryRoutes
+from .routes.jobs import JobRoutes
 from .routes.keys import KeyRoutes
 from .routes.memories import MemoryRoutes
 from .routes.metrics import MetricsRoutes
@@ -46,19 +50,21 @@ from .telemetry.loop_lag import watching_lag
 from .telemetry.metrics import Metrics
 from .telemetry.watch import Watch
 
-if TYPE_CHECKING:  # it needs an extra
+if TYPE_CHECKING:  # they need extras
+    from .extraction.extractor import LLMExtractor
     from .telemetry.tracing import Tracing
 
 
 @asynccontextmanager
 async def open_app(
-    settings: Settings, embedder: Embedder | None = None
+    settings: Settings, embedder: Embedder | None = None, extractor: Extractor | None = None
 ) -> AsyncIterator[Starlette]:
     """The ASGI application, with its store and embedder open until the context ends.
 
     Args:
         settings: how it runs.
         embedder: used instead of the one that the settings name; the caller closes it.
+        extractor: likewise.
 
     Raises:
         InvalidRequest: for a database URL of an unknown kind, an LLM's URL or key or a Redis' URL
@@ -70,7 +76,7 @@ async def open_app(
     async with AsyncExitStack() as stack:
         metrics = Metrics(__version__)
         tracing = _open_tracing(settings)
-        watch = Watch(metrics.batch, metrics.store)
+        watch = Watch(metrics.batch, metrics.store, metrics.llm)
         if tracing is not None:
             stack.push_async_callback(tracing.close)
             watch = replace(watch, span=tracing.span)
@@ -89,9 +95,16 @@ async def open_app(
         if redis_url is not None:
             sharing = await stack.enter_async_context(open_sharing(redis_url, store.identity))
         copies = NO_COPIES if sharing is None else sharing.copies
-        engine = Engine(store, embedder, _limits(settings), watch, copies)
+        if extractor is None and settings.llm_model is not None:
+            extractor = llm_extractor = _open_extractor(
+                settings, settings.llm_model, _windows(sharing), watch
+            )
+            stack.push_async_callback(llm_extractor.close)
+            metrics.llm_pending = lambda: llm_extractor.pending
+        engine = Engine(store, embedder, _limits(settings), watch, copies, extractor)
         stack.push_async_callback(engine.close)
         metrics.gather(lambda: engine.pending, engine.caches, sharing)
+        metrics.watch_jobs(engine.jobs.counts)
         stats = Stats(store, engine.searches)
         stack.push_async_callback(stats.close)
         keyring = _keyring(store, settings)
@@ -101,6 +114,8 @@ async def open_app(
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
+                *ExtractionRoutes(engine.learning, engine.jobs).routes(),
+                *JobRoutes(engine.jobs).routes(),
                 *CatalogRoutes(engine.catalog).routes(),
                 *HistoryRoutes(engine.history).routes(),
                 *EventRoutes(feed).routes(),
@@ -121,13 +136,23 @@ async def open_app(
         app.state.close_streams = feed.close
         handle_errors(app)
         forget = partial(engine.history.forget, settings.history_ttl)
+        forget_jobs = partial(engine.jobs.forget, settings.history_ttl)
         for background in (
             sweeping(engine.sweep, settings.sweep_interval),
             sweeping(forget, settings.sweep_interval, "old events"),
             sweeping(engine.history.purge, settings.sweep_interval, "words of erased memories"),
+            sweeping(forget_jobs, settings.sweep_interval, "old jobs"),
             watching_lag(metrics.lag),
         ):
             await stack.enter_async_context(background)
+        if extractor is not None:  # without one, jobs wait for a server that has it
+            await stack.enter_async_context(
+                engine.jobs.running(
+                    engine.learning.extract_fully,
+                    pace=Pace(lease=settings.job_lease),
+                    tell=metrics.job_attempt,
+                )
+            )
         yield app
 
 
@@ -139,7 +164,7 @@ def _middleware(
     sharing: Sharing | None,
 ) -> list[Middleware]:
     """What a request passes, the outermost first."""
-    windows = Windows() if sharing is None else SharedWindows(sharing.counters)
+    windows = _windows(sharing)
     open_rate = settings.rate_limit or 0.0
     return [
         Middleware(RequestLog),
@@ -176,6 +201,31 @@ def _keyring(store: Store, settings: Settings) -> Keyring:
         store,
         admin_key=None if key is None else key.get_secret_value(),
         rate_limit=DEFAULT_RATE if settings.rate_limit is None else settings.rate_limit,
+    )
+
+
+def _windows(sharing: Sharing | None) -> Windows:
+    return Windows() if sharing is None else SharedWindows(sharing.counters)
+
+
+def _open_extractor(
+    settings: Settings, model: str, windows: Windows, watch: Watch
+) -> "LLMExtractor":
+    key = settings.llm_key
+    return open_extractor(
+        url=settings.llm_url,
+        key=None if key is None else key.get_secret_value(),
+        model=model,
+        bounds=Bounds(
+            concurrency=settings.llm_concurrency,
+            rate=settings.llm_rate,
+            max_tokens=settings.llm_max_tokens,
+            max_input_tokens=settings.llm_max_input_tokens,
+            timeout=settings.llm_timeout,
+        ),
+        windows=windows,
+        clock=windows.clock,
+        watch=watch,
     )
 
 
@@ -226,4 +276,5 @@ def _limits(settings: Settings) -> Limits:
         embedding_cache_ttl=settings.embedding_cache_ttl,
         result_cache_size=settings.result_cache_size,
         result_cache_ttl=settings.result_cache_ttl,
+        job_attempts=settings.job_attempts,
     )

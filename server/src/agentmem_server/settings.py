@@ -68,11 +68,27 @@ class Settings(BaseSettings):
     """How many followers of the feed of changes may be connected at once; with keys, half of them
     of one tenant."""
     history_ttl: Seconds = 30 * 86_400.0
-    """How long events of the history are kept."""
+    """How long events of the history are kept, and jobs that have ended."""
+    job_attempts: Size = 5
+    """How often a job is tried before it has failed."""
+    job_lease: Seconds = 60.0
+    """After which a job of a server that died is taken over by another one."""
 
     llm_url: str | None = None
     """The root of an OpenAI-compatible API; ``/health`` asks whether it answers."""
     llm_key: SecretStr | None = None
+    llm_model: str | None = None
+    """The model of that API that finds facts in conversations; without one none are found."""
+    llm_concurrency: Size = 10
+    """How many calls of it there are at once."""
+    llm_rate: Annotated[int, Field(ge=0)] = 600
+    """How many there are in a minute; 0: any number."""
+    llm_max_tokens: Size = 4_096
+    """How many tokens its answer may have."""
+    llm_max_input_tokens: Size = 16_000
+    """How many a conversation may have, with its prompt; three bytes of UTF-8 count as one."""
+    llm_timeout: Seconds = 60.0
+    """How long one call may take."""
 
     embedder: Literal["builtin", "openai"] = "builtin"
     embedder_url: str | None = None

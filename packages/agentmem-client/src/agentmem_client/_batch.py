@@ -1,9 +1,9 @@
-"""`add_many` without its I/O: what to send next, and what became of each item."""
+"""Many items in few requests, without the I/O: what to send next, what became of each item."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from ._base import given, given_list, make, to_json
 from ._unset import Unset
@@ -47,7 +47,9 @@ class Outgoing:
     """How many texts the server has to embed for it; none where it brings its vectors along."""
 
 
-Entry: TypeAlias = Outgoing | AddResult
+OutcomeT = TypeVar("OutcomeT")
+"""What became of an item."""
+Entry: TypeAlias = Outgoing | OutcomeT
 """An item that can be sent, or the outcome of one that can't."""
 
 
@@ -101,7 +103,7 @@ def _fields(item: Item, collection: str | None) -> dict[str, object]:
 
 
 _KNOWN = frozenset(MemoryInput.model_fields)
-_SEVERAL = frozenset({"index_texts", "embeddings"})
+_SEVERAL = frozenset({"index_texts", "embeddings", "sources"})
 _FOR_GOOD = frozenset({"ttl", "expires_at"})
 """Where None is an answer: the memory stays, whatever its collection's default."""
 
@@ -110,15 +112,17 @@ def _left_out(name: str, value: object) -> bool:
     return isinstance(value, Unset) or (value is None and name not in _FOR_GOOD)
 
 
-def _entry(item: Item, collection: str | None) -> Entry:
+def entry(item: Item, collection: str | None) -> Entry[AddResult]:
+    """An item that is ready to be sent, or why it can't be."""
     try:
         return prepare(item, collection)
     except InvalidRequest as error:
         own_id = item.get("id") if isinstance(item, Mapping) else getattr(item, "id", None)
-        return _failure(own_id if isinstance(own_id, str) else None, error)
+        return failure(own_id if isinstance(own_id, str) else None, error)
 
 
-def _failure(id_: str | None, error: AgentMemError) -> AddResult:
+def failure(id_: str | None, error: AgentMemError) -> AddResult:
+    """The outcome of an item that failed."""
     return AddResult(id=id_, status="failed", error=error_body(error))
 
 
@@ -171,9 +175,9 @@ def patience(outgoing: Iterable[Outgoing]) -> float:
     return EMBED_SECONDS * sum(item.texts for item in outgoing)
 
 
-def chunked(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+def chunked(entries: Iterable[Entry[OutcomeT]]) -> Iterator[list[Entry[OutcomeT]]]:
     """The entries in chunks that are within a request's bounds."""
-    chunk: list[Entry] = []
+    chunk: list[Entry[OutcomeT]] = []
     work = size = 0
     for entry in entries:
         cost, length = 1, 0
@@ -189,21 +193,32 @@ def chunked(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield chunk
 
 
-class BatchAdd:
-    """The course of one `add_many`.
+class Batch(Generic[OutcomeT]):
+    """The course of one `add_many` or `extract_many`.
 
     Its user sends each of `requests` and says, before it asks for the next one, what came of it:
     `answered` or `failed`.
+
+    Args:
+        entries: the items, read as they are sent.
+        total: how many they are, where that is known.
+        progress: is told how many are done.
+        failure: the outcome of an item, by its id, whose request failed as a whole.
     """
 
     def __init__(
-        self, items: Iterable[Item], collection: str | None, progress: Progress | None
+        self,
+        entries: Iterable[Entry[OutcomeT]],
+        total: int | None,
+        progress: Progress | None,
+        failure: Callable[[str | None, AgentMemError], OutcomeT],
     ) -> None:
-        self.results: list[AddResult] = []
-        self._chunks = chunked(_entry(item, collection) for item in several(items))
-        self._total = len(items) if isinstance(items, Sized) else None
+        self.results: list[OutcomeT] = []
+        self._chunks = chunked(entries)
+        self._total = total
         self._progress = progress
-        self._parts: deque[list[Entry]] = deque()
+        self._failure = failure
+        self._parts: deque[list[Entry[OutcomeT]]] = deque()
         self._lost = 0
         self._last_error: AgentMemError | None = None
 
@@ -216,20 +231,20 @@ class BatchAdd:
                 if not outgoing:
                     self._settle([])
                 elif self._lost >= LOST_CHUNKS and self._last_error is not None:
-                    self._settle([_failure(item.id, self._last_error) for item in outgoing])
+                    self._settle([self._failure(item.id, self._last_error) for item in outgoing])
                 else:
                     yield outgoing
 
-    def answered(self, answer: BatchAnswer) -> None:
+    def answered(self, outcomes: Sequence[OutcomeT]) -> None:
         """The request just sent was answered."""
         sent = sum(isinstance(entry, Outgoing) for entry in self._parts[0])
-        if len(answer.results) != sent:
+        if len(outcomes) != sent:
             self.failed(
-                InvalidResponse(f"the server gave {len(answer.results)} outcomes for {sent} items")
+                InvalidResponse(f"the server gave {len(outcomes)} outcomes for {sent} items")
             )
             return
         self._lost = 0
-        self._settle(answer.results)
+        self._settle(outcomes)
 
     def failed(self, error: AgentMemError) -> None:
         """The request just sent failed as a whole, after all retries."""
@@ -242,14 +257,28 @@ class BatchAdd:
             return
         self._lost += 1
         self._last_error = error
-        self._settle([_failure(entry.id, error) for entry in part if isinstance(entry, Outgoing)])
+        sent = [entry for entry in part if isinstance(entry, Outgoing)]
+        self._settle([self._failure(entry.id, error) for entry in sent])
 
-    def _settle(self, outcomes: list[AddResult]) -> None:
+    def _settle(self, outcomes: Sequence[OutcomeT]) -> None:
         remaining = iter(outcomes)
         for entry in self._parts.popleft():
-            self.results.append(entry if isinstance(entry, AddResult) else next(remaining))
+            self.results.append(next(remaining) if isinstance(entry, Outgoing) else entry)
         if self._progress is not None:
             self._progress(len(self.results), self._total)
+
+
+def adding(
+    items: Iterable[Item], collection: str | None, progress: Progress | None
+) -> Batch[AddResult]:
+    """The course of one `add_many`."""
+    entries = (entry(item, collection) for item in several(items))
+    return Batch(entries, length(items), progress, failure)
+
+
+def length(items: Iterable[object]) -> int | None:
+    """How many there are, where that is known."""
+    return len(items) if isinstance(items, Sized) else None
 
 
 def prepare_atomic(items: Iterable[Item], collection: str | None) -> list[Outgoing]:

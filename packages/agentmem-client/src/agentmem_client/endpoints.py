@@ -91,6 +91,16 @@ ARCHIVE_MEMORIES = Endpoint(
     "archive_memories", "POST", f"{API}/memories/archive", "Set memories aside, or take them back",
     m.ArchivedAnswer, body=m.ArchiveRequest, scopes=("read", "write"),
 )  # fmt: skip
+EXTRACT = Endpoint(
+    "extract", "POST", f"{API}/memories/extract", "Learn facts from a conversation, by an LLM",
+    m.Extraction, body=m.ExtractRequest, also=(202,), errors=(409, 502),
+    scopes=("read", "write"),
+)  # fmt: skip
+EXTRACT_MANY = Endpoint(
+    "extract_many", "POST", f"{API}/memories/extract/batch",
+    "Learn facts from many conversations, an outcome for each",
+    m.ExtractManyAnswer, body=m.ExtractManyRequest, errors=(409,), scopes=("read", "write"),
+)  # fmt: skip
 GET_MEMORY = Endpoint(
     "get_memory", "GET", f"{API}/memories/{{id}}", "Get a memory",
     m.Memory, query=m.GetQuery, errors=(404,),
@@ -127,6 +137,23 @@ ERASE_USER = Endpoint(
 STATS = Endpoint(
     "stats", "GET", f"{API}/stats", "How much is remembered and asked, and by whom",
     m.Stats, query=m.StatsQuery,
+)  # fmt: skip
+LIST_JOBS = Endpoint(
+    "list_jobs", "GET", f"{API}/jobs", "List the jobs, the newest first",
+    m.JobsAnswer, query=m.JobsQuery,
+)  # fmt: skip
+GET_JOB = Endpoint(
+    "get_job", "GET", f"{API}/jobs/{{id}}", "Get a job, and what came of it",
+    m.Job, errors=(404,),
+)  # fmt: skip
+RETRY_JOB = Endpoint(
+    "retry_job", "POST", f"{API}/jobs/{{id}}/retry", "Try a job again that has failed",
+    m.Job, errors=(404, 409), scopes=("read", "write"),
+)  # fmt: skip
+DELETE_JOB = Endpoint(
+    "delete_job", "DELETE", f"{API}/jobs/{{id}}",
+    "Delete a job: what has not begun is not done; a missing one counts 0",
+    m.DeletedAnswer, scopes=("write",),
 )  # fmt: skip
 LIST_SESSIONS = Endpoint(
     "list_sessions", "GET", f"{API}/sessions", "List the sessions, page by page",
@@ -183,6 +210,8 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     GET_MEMORIES,
     DELETE_MEMORIES,
     ARCHIVE_MEMORIES,
+    EXTRACT,
+    EXTRACT_MANY,
     GET_MEMORY,
     UPDATE_MEMORY,
     DELETE_MEMORY,
@@ -191,6 +220,10 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
     EVENTS,
     ERASE_USER,
     STATS,
+    LIST_JOBS,
+    GET_JOB,
+    RETRY_JOB,
+    DELETE_JOB,
     LIST_SESSIONS,
     LIST_NAMESPACES,
     LIST_COLLECTIONS,

@@ -15,6 +15,7 @@ its status, and the client raises the class of that code again::
         ├── NotFound                404  no such memory, collection or route
         ├── MethodNotAllowed        405
         ├── Conflict                409  the collection exists with other settings
+        │   └── LLMNotConfigured    409  the server has no LLM to learn facts with
         ├── VersionConflict         412  the memory has changed since the version in If-Match
         ├── PayloadTooLarge         413  the body exceeds the server's limit
         ├── UnsupportedMediaType    415  the body is not application/json
@@ -25,6 +26,7 @@ its status, and the client raises the class of that code again::
         │   └── EmbedderMismatch    422  the collection embeds another way
         ├── RateLimited             429  too many requests: wait ``retry_after`` seconds
         ├── InternalError           500
+        ├── ExtractionFailed        502  the LLM's answer can't be used, or it refuses
         └── Unavailable             503  the server can't do it now: wait ``retry_after`` seconds
             └── Overloaded          503  its queues are full
 """
@@ -143,6 +145,12 @@ class Conflict(APIError):
     status = 409
 
 
+class LLMNotConfigured(Conflict):
+    """The server has no LLM; the message says which settings it needs."""
+
+    code = "llm_not_configured"
+
+
 class VersionConflict(APIError):
     """The memory is no longer of the version that the change was meant for."""
 
@@ -207,6 +215,17 @@ class InternalError(APIError):
 
     code = "internal_error"
     status = 500
+
+
+class ExtractionFailed(APIError):
+    """The LLM refuses, or what it answers can't be used; nothing was stored.
+
+    ``details["reason"]`` says why: ``"refused"``, ``"malformed"``, ``"cut_off"`` (the answer was
+    longer than the server lets it be) or ``"rejected"`` (the LLM's API takes no such request).
+    """
+
+    code = "extraction_failed"
+    status = 502
 
 
 class Unavailable(APIError):

@@ -14,11 +14,14 @@ from agentmem_client import (
     MMR,
     UNSET,
     AsyncAgentMemClient,
+    Explanation,
     F,
     Health,
+    ImportanceWeight,
     InvalidFilter,
     InvalidRequest,
     NotFound,
+    RecencyWeight,
 )
 
 MemoryJson = Callable[..., dict[str, Any]]
@@ -262,6 +265,18 @@ async def test_search(
     }
 
 
+async def test_what_a_score_is_made_of_is_read(
+    client: AsyncAgentMemClient, respx_mock: respx.MockRouter, memory_json: MemoryJson
+) -> None:
+    explanation = {"parts": {"similarity": 0.3, "later": 0.6}, "relevance": 0.9, "rank": 2}
+    hits = [memory_json(score=0.9, explanation={**explanation, "another": 1}), memory_json(score=0)]
+    respx_mock.post(f"{API}/memories/search").respond(json={"hits": hits})
+    explained, plain = await client.search("cat", explain=True)
+    assert explained.explanation == Explanation.model_validate(explanation)
+    assert explained.explanation.parts == {"similarity": 0.3, "later": 0.6}
+    assert plain.explanation is None
+
+
 async def test_search_sends_every_argument(
     client: AsyncAgentMemClient, respx_mock: respx.MockRouter
 ) -> None:
@@ -276,6 +291,9 @@ async def test_search_sends_every_argument(
         alpha=0.25,
         min_score=-1,
         mmr=MMR(fetch_k=20, lambda_mult=0.1),
+        recency=RecencyWeight(weight=0.2, half_life=3_600, by="created_at"),
+        importance=ImportanceWeight(weight=0.1),
+        explain=True,
         include_embeddings=True,
         collection="c",
         user_id="u",
@@ -293,6 +311,9 @@ async def test_search_sends_every_argument(
         "alpha": 0.25,
         "min_score": -1.0,
         "mmr": {"fetch_k": 20, "lambda_mult": 0.1},
+        "recency": {"weight": 0.2, "half_life": 3_600, "by": "created_at"},
+        "importance": {"weight": 0.1},
+        "explain": True,
         "include_embeddings": True,
         "collection": "c",
         "user_id": "u",

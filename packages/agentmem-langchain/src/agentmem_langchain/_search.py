@@ -9,9 +9,10 @@ from agentmem_client.models import Metric
 
 from ._documents import Scope
 
-RANKING = frozenset({"mode", "alpha", "min_score"})
+_WEIGHTS = frozenset({"recency", "importance"})
+RANKING = frozenset({"mode", "alpha", "min_score"}) | _WEIGHTS
 """What a single search may set, besides how many it wants and its filter."""
-RANKING_BY_VECTOR = frozenset({"min_score"})
+RANKING_BY_VECTOR = frozenset({"min_score"}) | _WEIGHTS
 """The same, where it has no text: the other modes need one."""
 
 
@@ -92,15 +93,20 @@ def to_delete(
 
 
 def require_dense(options: Mapping[str, Any]) -> None:
-    """Refuse what gives scores that can't be compared between answers.
+    """Refuse what gives scores that can't be compared between answers, or tell of more.
 
     Raises:
-        ValueError: the mode is another one.
+        ValueError: the mode is another one, or recency or importance is weighed.
     """
     mode = options.get("mode")
     if mode not in (None, "dense"):
         raise ValueError(
             f"relevance scores are those of the mode 'dense', and this is {mode!r}: use "
+            "similarity_search_with_score, or min_score instead of score_threshold"
+        )
+    if weighed := sorted(name for name in _WEIGHTS if options.get(name) is not None):
+        raise ValueError(
+            f"relevance scores tell of relevance alone, and {weighed[0]} is weighed too: use "
             "similarity_search_with_score, or min_score instead of score_threshold"
         )
 

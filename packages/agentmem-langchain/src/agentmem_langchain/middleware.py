@@ -18,7 +18,7 @@ from agentmem_client import (
 )
 from agentmem_client import Filters as FilterInput
 from agentmem_client.filters import joined
-from agentmem_client.models import Mode, SearchRequest
+from agentmem_client.models import ImportanceWeight, Mode, RecencyWeight, SearchRequest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import SecretStr
 
@@ -104,6 +104,8 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
         mode: ``"hybrid"`` (the server's default), ``"dense"`` (meaning) or ``"sparse"`` (keywords).
         alpha: the vector's share in ``hybrid``.
         min_score: leave out what scores below; what a score means depends on the mode.
+        recency: prefer what is of late.
+        importance: prefer what is important.
         template: what to add to the system prompt, with ``{memories}`` where they go.
         keep: which messages to store: `said`, or a function of yours.
         on_error: ``"raise"``: what fails in the memory fails the agent. ``"log"``: the agent goes
@@ -119,7 +121,7 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
 
     Raises:
         ValueError: a template without ``{memories}``, or an unknown ``on_error``.
-        pydantic.ValidationError: ``k``, ``mode``, ``alpha`` or ``min_score`` can't be right.
+        pydantic.ValidationError: ``k``, or an option of the search, can't be right.
         AgentMemError: a connection setting can't be right, or `InvalidFilter` the filter. A run
             raises `InvalidRequest` where it names no user, and with ``on_error="raise"`` whatever
             fails on the way.
@@ -141,6 +143,8 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
         mode: Mode | None = None,
         alpha: float | None = None,
         min_score: float | None = None,
+        recency: RecencyWeight | None = None,
+        importance: ImportanceWeight | None = None,
         template: str = TEMPLATE,
         keep: Keep = said,
         on_error: Literal["raise", "log"] = "raise",
@@ -163,6 +167,8 @@ class AgentMemMiddleware(AgentMiddleware[AgentState[Any], ContextT, ResponseT]):
             "mode": mode,
             "alpha": alpha,
             "min_score": min_score,
+            "recency": recency,
+            "importance": importance,
             "collection": collection,
         }
         SearchRequest(query="", **self._options)  # so that what can't be right is found now

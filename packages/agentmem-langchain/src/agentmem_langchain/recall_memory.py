@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from agentmem_client import AgentMemClient, AsyncAgentMemClient, F, Hit
 from agentmem_client.filters import joined
-from agentmem_client.models import MAX_LIMIT, Filters, Mode
+from agentmem_client.models import MAX_LIMIT, Filters, ImportanceWeight, Mode, RecencyWeight
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, HumanMessage
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
@@ -83,6 +83,10 @@ class AgentMemRecallMemory(BaseMemory):
     """The vector's share in ``hybrid``: 0 keywords alone, 1 vectors alone."""
     min_score: float | None = None
     """Leave out what scores below; what a score means depends on the mode."""
+    recency: RecencyWeight | None = None
+    """Prefer what is of late."""
+    importance: ImportanceWeight | None = None
+    """Prefer what is important."""
     messages_only: bool = True
     """False: recall the user's other memories too, such as facts."""
     include_session: bool | None = None
@@ -233,6 +237,8 @@ class AgentMemRecallMemory(BaseMemory):
             "mode": self.mode,
             "alpha": self.alpha,
             "min_score": self.min_score,
+            "recency": self.recency,
+            "importance": self.importance,
             **history._place,
         }
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 from agentmem_client import DEFAULT_COLLECTION, AgentMemClient, AsyncAgentMemClient, ClientPair
 from agentmem_client import Filters as FilterInput
 from agentmem_client.filters import joined
-from agentmem_client.models import Filters, Mode
+from agentmem_client.models import Filters, ImportanceWeight, Mode, RecencyWeight
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
     CallbackManagerForRetrieverRun,
@@ -31,9 +31,10 @@ class AgentMemRetriever(BaseRetriever):
     A document's ``id``, ``page_content`` and ``metadata`` are the memory's, exactly as stored.
     The score is not among them; `search_with_score` gives it.
 
-    A call may set ``k``, ``filter``, ``mode``, ``alpha`` and ``min_score`` by keyword. Its filter
-    is joined to the retriever's own with "and": a call narrows what the retriever may find and
-    never widens it. A record field works in a filter too: ``filter={"@type": "semantic"}``.
+    A call may set ``k``, ``filter``, ``mode``, ``alpha``, ``min_score``, ``recency`` and
+    ``importance`` by keyword. Its filter is joined to the retriever's own with "and": a call
+    narrows what the retriever may find and never widens it. A record field works in a filter too:
+    ``filter={"@type": "semantic"}``.
 
     Raises:
         pydantic.ValidationError: an unknown field, or one of the wrong type.
@@ -52,6 +53,11 @@ class AgentMemRetriever(BaseRetriever):
     """The vector's share in ``hybrid``: 0 keywords alone, 1 vectors alone."""
     min_score: float | None = None
     """Leave out what scores below; what a score means depends on the mode."""
+    recency: RecencyWeight | None = None
+    """Prefer what is of late; a mapping such as ``{"weight": 0.2, "half_life": 604_800}`` will
+    do."""
+    importance: ImportanceWeight | None = None
+    """Prefer what is important, such as ``{"weight": 0.1}``."""
     collection: str = DEFAULT_COLLECTION
     """Where to search; its embedder must be the server."""
     user_id: str | None = None
@@ -97,7 +103,8 @@ class AgentMemRetriever(BaseRetriever):
             query: what to look for.
             k: how many, instead of the retriever's.
             filter: a further condition.
-            **options: ``mode``, ``alpha`` and ``min_score``, instead of the retriever's.
+            **options: ``mode``, ``alpha``, ``min_score``, ``recency`` and ``importance``, instead
+                of the retriever's.
 
         Raises:
             TypeError: an option that there is not.

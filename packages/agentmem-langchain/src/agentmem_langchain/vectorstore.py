@@ -315,7 +315,8 @@ class AgentMemVectorStore(VectorStore):
             k: how many, at most; there are as many as the filter admits.
             filter: a condition on the metadata: a mapping, or built with `agentmem_client.F`.
             **options: ``mode`` (``"dense"``, the default, ``"hybrid"`` or ``"sparse"``), ``alpha``
-                (the vector's share in ``hybrid``, 0 to 1) and ``min_score``.
+                (the vector's share in ``hybrid``, 0 to 1), ``min_score``, and ``recency`` and
+                ``importance``, which say what else is preferred.
 
         Raises:
             TypeError: an option that there is not.
@@ -346,7 +347,7 @@ class AgentMemVectorStore(VectorStore):
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, *, filter: Filters | None = None, **options: Any
     ) -> list[Document]:
-        """As `similarity_search`, for a vector; of the options there is ``min_score`` alone."""
+        """As `similarity_search`, for a vector; there is no ``mode`` and no ``alpha``."""
         return to_documents(self._search(similar_to(embedding, k, filter, options)))
 
     async def asimilarity_search_by_vector(
@@ -414,7 +415,7 @@ class AgentMemVectorStore(VectorStore):
         filter: Filters | None = None,
         **options: Any,
     ) -> list[Document]:
-        """As `max_marginal_relevance_search`, for a vector; there is ``min_score`` alone."""
+        """As `max_marginal_relevance_search`, for a vector; no ``mode`` and no ``alpha``."""
         request = similar_to(embedding, k, filter, options, (fetch_k, lambda_mult))
         return to_documents(self._search(request))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from agentmem_client.filters import Filter
-from agentmem_client.models import MAX_LIMIT, MMR, Mode
+from agentmem_client.models import MAX_LIMIT, MMR, ImportanceWeight, Mode, RecencyWeight
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
 from ._filters import narrow
@@ -15,7 +15,9 @@ MMR_CANDIDATES = 50
 MMR_FACTOR = 4.0
 """How many times as many as it shall choose."""
 
-_KEYWORDS = frozenset({"mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k"})
+_KEYWORDS = frozenset(
+    {"mmr_threshold", "mmr_prefetch_factor", "mmr_prefetch_k", "recency", "importance"}
+)
 
 
 class SearchArguments(TypedDict, total=False):
@@ -26,6 +28,8 @@ class SearchArguments(TypedDict, total=False):
     mode: Mode
     alpha: float | None
     mmr: MMR
+    recency: RecencyWeight | None
+    importance: ImportanceWeight | None
     limit: int
     filters: Filter | None
 
@@ -44,8 +48,8 @@ def plan(query: VectorStoreQuery, keywords: Mapping[str, Any]) -> SearchArgument
     Args:
         query: with an empty list of ``node_ids`` standing for all nodes, as an index's
             `as_retriever` has it, and an empty list of ``doc_ids`` for none.
-        keywords: of the store's `query`: ``mmr_threshold``, ``mmr_prefetch_k`` and
-            ``mmr_prefetch_factor``.
+        keywords: of the store's `query`: ``mmr_threshold``, ``mmr_prefetch_k``,
+            ``mmr_prefetch_factor``, ``recency`` and ``importance``.
 
     Raises:
         ValueError: the mode or a field is not offered, the mode lacks what it needs, or a number
@@ -61,8 +65,11 @@ def plan(query: VectorStoreQuery, keywords: Mapping[str, Any]) -> SearchArgument
             "comes back whole"
         )
     filters = narrow(query.filters, node_ids=query.node_ids or None, doc_ids=query.doc_ids)
+    recency, importance = keywords.get("recency"), keywords.get("importance")
     match query.mode:
         case VectorStoreQueryMode.DEFAULT if query.query_embedding is None and not query.query_str:
+            if recency is not None or importance is not None:
+                raise ValueError("recency and importance are weighed against a text or a vector")
             return Listing(filters, _limit(query.similarity_top_k))
         case VectorStoreQueryMode.DEFAULT:
             arguments = _dense(query)
@@ -79,6 +86,10 @@ def plan(query: VectorStoreQuery, keywords: Mapping[str, Any]) -> SearchArgument
                 f"text_search, sparse and mmr"
             )
     arguments["filters"] = filters
+    if recency is not None:
+        arguments["recency"] = recency
+    if importance is not None:
+        arguments["importance"] = importance
     return arguments
 
 

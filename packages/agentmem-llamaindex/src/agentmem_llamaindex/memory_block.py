@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from agentmem_client import DEFAULT_COLLECTION, AgentMemClient, AsyncAgentMemClient
-from agentmem_client.models import Filters, Mode
+from agentmem_client.models import Filters, ImportanceWeight, Mode, RecencyWeight
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import BaseMemoryBlock
 from llama_index.core.utils import get_tokenizer
@@ -57,6 +57,11 @@ class AgentMemMemoryBlock(Connected, BaseMemoryBlock[str]):
     """Leave out what scores below; what a score means depends on the mode."""
     mode: Mode | None = None
     """``"hybrid"`` (the server's default), ``"dense"`` (meaning) or ``"sparse"`` (keywords)."""
+    recency: RecencyWeight | None = None
+    """Prefer what is of late; a mapping such as ``{"weight": 0.2, "half_life": 604_800}`` will
+    do."""
+    importance: ImportanceWeight | None = None
+    """Prefer what is important, such as ``{"weight": 0.1}``."""
     collection: str = DEFAULT_COLLECTION
     """Where the memories are; its embedder must be the server."""
     user_id: str | None = None
@@ -137,6 +142,8 @@ class AgentMemMemoryBlock(Connected, BaseMemoryBlock[str]):
             "filters": recallable(self.filters),
             "min_score": self.min_score,
             "mode": self.mode,
+            "recency": self.recency,
+            "importance": self.importance,
             "collection": self.collection,
             "user_id": self.user_id,
             "agent_id": self.agent_id,

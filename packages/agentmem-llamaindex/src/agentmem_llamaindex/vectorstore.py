@@ -133,7 +133,9 @@ class AgentMemVectorStore(Connected, BasePydanticVectorStore):
                 which they were first stored.
             kwargs: for the mode ``mmr``: ``mmr_threshold`` (1: relevance alone, 0: diversity
                 alone), and ``mmr_prefetch_k`` or ``mmr_prefetch_factor`` for how many of the best
-                nodes, or how many times the wanted ones, it chooses from.
+                nodes, or how many times the wanted ones, it chooses from. For every mode:
+                ``recency`` (``{"weight": 0.2, "half_life": 604_800}``) and ``importance``
+                (``{"weight": 0.1}``) prefer what is of late and what is important.
 
         Returns:
             Nodes, similarities and ids. A similarity is the cosine in -1..1 in the modes

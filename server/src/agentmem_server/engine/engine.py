@@ -8,14 +8,11 @@ search: look in the results of equal searches, here and of other servers -> embe
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
-import structlog
 from agentmem_client import models as m
 from agentmem_client.errors import (
     APIError,
-    InternalError,
     InvalidRequest,
     Unavailable,
 )
@@ -26,6 +23,7 @@ from ..batcher import Batcher
 from ..cache import Cache
 from ..embedding import Embedder
 from ..embedding.batched import BatchedEmbedder
+from ..extraction import Extractor
 from ..sharing import NO_COPIES, Copies
 from ..storage import (
     STALE,
@@ -51,13 +49,14 @@ from . import cursor, records
 from .catalog import Catalog
 from .history import History
 from .in_flight import InFlight
+from .jobs import Jobs
+from .learning import Learning
+from .outcomes import failure
 from .preparing import Preparation, no_memory
 from .results import Results
-from .search import Found, Plan, plan, rank
+from .search import Found, Plan, Ranking, holds_until, plan
 from .search_counts import SearchCounts
 from .selecting import scope_of, selection_of
-
-_log = structlog.get_logger()
 
 _UPDATE_ATTEMPTS = 10
 _SWEPT_AT_ONCE = 200
@@ -76,13 +75,15 @@ class Limits:
     embedding_cache_ttl: float = 300.0
     result_cache_size: int = 500
     result_cache_ttl: float = 60.0
+    job_attempts: int = 5
 
 
 class Engine:
     """Adds, finds, changes and deletes the memories of all tenants in one store.
 
     `catalog` has what they are kept in: collections, sessions, namespaces; `history` what became of
-    them; `searches` counts what was asked.
+    them; `learning` finds facts in conversations, and `jobs` has those where that goes on in the
+    background; `searches` counts what was asked.
 
     Every method takes the caller first, and sees nothing beyond what that one sees. All may raise
     the errors of `agentmem_client.errors`; the docstrings name those that are particular.
@@ -95,6 +96,7 @@ class Engine:
         limits: Limits | None = None,
         watch: Watch = NOBODY,
         copies: Copies = NO_COPIES,
+        extractor: Extractor | None = None,
     ) -> None:
         limits = limits or Limits()
         self.searches = SearchCounts()
@@ -124,7 +126,9 @@ class Engine:
         )
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
+        self.learning = Learning(store, self._writes, self._preparation, self._in_flight, extractor)
         self.history = History(store, self._writes, self._forget_copies)
+        self.jobs = Jobs(store, self._writes, limits.job_attempts)
         store.on_erase(self._erased_elsewhere)
 
     @property
@@ -239,6 +243,7 @@ class Engine:
     async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:
         collection = await self._store.collection(caller.tenant, request.collection)
         chosen = plan(request, None if collection is None else collection.embedding)
+        ranking = Ranking(chosen, request)
         found: list[tuple[Record, float]] = []
         if collection is not None:
             found = await self._store.search(
@@ -248,7 +253,7 @@ class Engine:
                     vector=await self._query_vector(chosen, request, collection),
                     terms=keywords.keyword_query(request.query or "") if chosen.by_keyword else [],
                     depth=chosen.depth,
-                    rank=partial(rank, chosen, request),
+                    rank=ranking.rank,
                     with_vectors=request.include_embeddings,
                 ),
             )
@@ -260,9 +265,14 @@ class Engine:
             records.to_hit(record, request.collection, score, dimension=dimension)
             for record, score in found
         ]
-        expiries = [record.expires_at for record, _ in found if record.expires_at is not None]
+        if request.explain:
+            for hit in hits:
+                hit.explanation = ranking.explanations[hit.seq]
         answer = m.SearchAnswer.model_construct(hits=hits)
-        return Found(answer.model_dump_json().encode(), min(expiries, default=None), refreshed)
+        # Of a hit all is set but an explanation that nobody asked for.
+        body = answer.model_dump_json(exclude_unset=True).encode()
+        until = holds_until(request, chosen, (record.expires_at for record, _ in found))
+        return Found(body, until, refreshed)
 
     async def _query_vector(
         self, chosen: Plan, request: m.SearchRequest, collection: Collection
@@ -467,7 +477,9 @@ class Engine:
     def _forget_here(self, tenant: str, user_id: str) -> None:
         self._results.cache.clear()
         self._embedder.clear()
+        self.learning.clear()
         self.searches.forget(tenant, user_id)
+        self.jobs.look_for_deleted()
 
     async def close(self) -> None:
         """Refuse new work and finish what was accepted; the store and embedder stay open."""
@@ -483,8 +495,4 @@ def _answered_dimension(collection: Collection | None, with_vectors: bool) -> in
 def _result(memory_id: str | None, outcome: Sequence[Stored] | Exception) -> m.AddResult:
     if not isinstance(outcome, Exception):
         return m.AddResult(id=memory_id, status="stored" if outcome[0].created else "updated")
-    if not isinstance(outcome, APIError):  # a defect of ours: the other items have their outcomes
-        _log.error("item failed", exc_info=outcome)
-        outcome = InternalError("the server failed on this item; its log has the cause")
-    error = m.ErrorBody(code=outcome.code, message=outcome.message, details=outcome.details)
-    return m.AddResult(id=memory_id, status="failed", error=error)
+    return m.AddResult(id=memory_id, status="failed", error=failure(outcome))

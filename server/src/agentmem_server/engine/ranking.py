@@ -4,6 +4,8 @@ Pure functions over numpy arrays. In the shapes, n counts candidates and d is th
 dimension of a vector.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +19,37 @@ _ROUNDING = 1e-6
 """The share of a value that is no difference: of sums in float32, another order gives others."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Candidates with their scores, best first.
+
+    Attributes:
+        ids: (n,) each once.
+        scores: (n,) the sums of the parts.
+        parts: (n,) each, by name: what the scores are made of.
+        values: (n,) each, by name: what the parts are made of, NaN where there is none.
+    """
+
+    ids: Ids
+    scores: Scores
+    parts: Mapping[str, Scores]
+    values: Mapping[str, Scores]
+
+    @classmethod
+    def ranked(
+        cls, ids: Ids, parts: Mapping[str, Scores], values: Mapping[str, Scores]
+    ) -> "Scored":
+        """Candidates in any order, put in order: of equal ones the larger id, the newer, first."""
+        scores = np.asarray(sum(parts.values()))
+        order = np.lexsort((ids, scores))[::-1]
+        return cls(
+            ids[order],
+            scores[order],
+            {name: part[order] for name, part in parts.items()},
+            {name: value[order] for name, value in values.items()},
+        )
+
+
 def fuse(
     ids: Ids,
     cosines: Floats,
@@ -24,7 +57,7 @@ def fuse(
     bm25: Floats,
     *,
     alpha: float = 0.5,
-) -> tuple[Ids, Scores]:
+) -> Scored:
     """Rank the union of the vector and the keyword candidates, best first.
 
         score = alpha * minmax(cosine) + (1 - alpha) * bm25 / max(bm25)
@@ -41,22 +74,26 @@ def fuse(
         alpha: the share of the vector in the score, 0 (keywords alone) to 1 (vector alone).
 
     Returns:
-        (p,) ids and (p,) scores in [0, 1], where p counts the distinct ids of both inputs.
-        Equal scores are in descending order of id, newer first. A score compares the
-        candidates of one query; it means nothing next to another query's.
+        The distinct ids of both inputs with scores in [0, 1]. Equal scores are in descending
+        order of id, newer first. A score compares the candidates of one query; it means
+        nothing next to another query's. The parts and values ``similarity`` and ``keyword``.
     """
     pool = np.union1d(ids, keyword_ids).astype(np.int64)
     by_vector = np.full(len(pool), np.nan)
     by_vector[np.searchsorted(pool, ids)] = cosines
-    by_keyword = np.zeros(len(pool))
+    by_keyword = np.full(len(pool), np.nan)
     by_keyword[np.searchsorted(pool, keyword_ids)] = bm25
 
-    scores = alpha * _minmax(by_vector) + (1 - alpha) * _share_of_max(by_keyword)
-    best_first = np.lexsort((pool, scores))[::-1]
-    return pool[best_first], scores[best_first]
+    parts = {
+        "similarity": alpha * minmax(by_vector),
+        "keyword": (1 - alpha) * share_of_max(by_keyword),
+    }
+    return Scored.ranked(pool, parts, {"similarity": by_vector, "keyword": by_keyword})
 
 
-def mmr(relevance: Floats, vectors: Floats, *, k: int, lambda_mult: float = 0.5) -> Ids:
+def mmr(
+    relevance: Floats, vectors: Floats, *, k: int, lambda_mult: float = 0.5
+) -> tuple[Ids, Scores]:
     """Choose k candidates that are relevant and unlike one another.
 
     Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998). The most relevant
@@ -71,27 +108,31 @@ def mmr(relevance: Floats, vectors: Floats, *, k: int, lambda_mult: float = 0.5)
         lambda_mult: 1 looks at relevance only, 0 at diversity only.
 
     Returns:
-        (min(k, n),) indices into the candidates, in the order chosen. Equal candidates
-        are taken in the order given.
+        (min(k, n),) indices into the candidates, in the order chosen, and the cosine of each
+        with the closest of those chosen before; NaN for the first. Equal candidates are taken
+        in the order given.
     """
     gain = lambda_mult * relevance.astype(np.float64)
     rows = np.nan_to_num(vectors)
     resemblance = np.full(len(gain), -np.inf)  # to the closest of those chosen so far
     waiting = np.ones(len(gain), dtype=np.bool_)
     order = np.empty(max(0, min(k, len(gain))), dtype=np.int64)
+    closest = np.full(len(order), np.nan)
     # The first has nothing to differ from: the most relevant leads even at lambda 0.
     marginal = relevance.astype(np.float64)
     for position in range(len(order)):
         chosen = np.argmax(np.where(waiting, marginal, -np.inf))
         order[position] = chosen
+        if position:
+            closest[position] = resemblance[chosen]
         waiting[chosen] = False
         # One product with the newcomer alone: O(k n d) in all, and never n x n.
         np.maximum(resemblance, rows @ rows[chosen], out=resemblance)
         marginal = gain - (1 - lambda_mult) * resemblance
-    return order
+    return order, closest
 
 
-def _minmax(values: Scores) -> Scores:
+def minmax(values: Scores) -> Scores:
     """(n,) Spread the values over [0, 1]: where all are as good as equal, all are 1. NaN is 0."""
     known = ~np.isnan(values)
     if not known.any():
@@ -105,7 +146,8 @@ def _minmax(values: Scores) -> Scores:
     return np.where(known, scaled, 0.0)
 
 
-def _share_of_max(values: Scores) -> Scores:
-    """(n,) Divide by the largest. Not minmax: the last match still beats no match (0)."""
-    highest = values.max(initial=0.0)
-    return values / highest if highest > 0 else values
+def share_of_max(values: Scores) -> Scores:
+    """(n,) Divide by the largest. Not minmax: the last match still beats no match. NaN is 0."""
+    known = np.where(np.isnan(values), 0.0, values)
+    highest = known.max(initial=0.0)
+    return known / highest if highest > 0 else known

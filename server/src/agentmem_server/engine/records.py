@@ -4,7 +4,15 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from agentmem_client.errors import InvalidRequest
-from agentmem_client.models import Event, Hit, Memory, MemoryInput, MemoryUpdate
+from agentmem_client.models import (
+    Event,
+    Hit,
+    Memory,
+    MemoryInput,
+    MemoryUpdate,
+    Source,
+    SourceInput,
+)
 from agentmem_client.vectors import unpack
 
 from .. import storage, times
@@ -37,8 +45,19 @@ def to_record(memory: MemoryInput, now: int, default_ttl: int | None = None) -> 
         ttl=ttl,
         archived=memory.archived,
         index_texts=memory.index_texts,
+        sources=None if memory.sources is None else [_source(one) for one in memory.sources],
         vectors=given_vectors(memory),
     )
+
+
+def _source(source: SourceInput) -> storage.Source:
+    at = None if source.at is None else times.to_microseconds(source.at)
+    return storage.Source(source.message_ids, source.content, at)
+
+
+def _to_source(source: storage.Source) -> Source:
+    at = None if source.at is None else times.to_datetime(source.at)
+    return Source.model_construct(message_ids=source.message_ids, content=source.content, at=at)
 
 
 def given_vectors(memory: MemoryInput | MemoryUpdate) -> bytes | None:
@@ -88,6 +107,7 @@ def _fields(record: Record, collection: str, dimension: int | None) -> dict[str,
         "created_at": instant(record.created_at),
         "updated_at": instant(record.updated_at),
         "index_texts": record.index_texts,
+        "sources": None if record.sources is None else [_to_source(one) for one in record.sources],
         "embedding": vectors[0] if vectors else None,
         "embeddings": vectors if len(vectors) > 1 else None,
     }

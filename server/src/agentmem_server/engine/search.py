@@ -1,29 +1,42 @@
 """How one search is done: which channels it asks, how deep, and how their candidates are ranked."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from agentmem_client.errors import DimensionMismatch, EmbedderMismatch, InvalidRequest
-from agentmem_client.models import Mode, SearchRequest
+from agentmem_client.models import Explanation, Mode, SearchRequest
 
 from .. import times
 from ..storage import Candidates, Embedding, Ranked
-from .ranking import fuse, mmr
+from .explaining import explain
+from .ranking import Ids, Scored, Scores, fuse, minmax, mmr, share_of_max
+from .weighing import total_weight, weigh
 
 POOL = 100
-"""How many candidates each channel of a hybrid search brings, at least."""
+"""How many candidates each channel brings, at least, where they are ranked anew."""
 DEFAULT_ALPHA = 0.5
 _LARGEST_KEPT = 1_000_000
 """Bytes of an answer, past which it is not kept: the cache is bounded by entries."""
+_STALE = 0.01
+"""The share of a half life for which an answer by recency holds: a score is off by .7 % of the
+weight then."""
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search asks the store for."""
+    """What a search asks the store for, and how it ranks what comes.
+
+    ``now`` (microseconds) is what ages are counted from. ``unbounded`` says of a dense search that
+    its scores have no scale, as inner products.
+    """
 
     mode: Mode
     alpha: float
     depth: int
+    now: int
+    unbounded: bool = False
 
     @property
     def by_vector(self) -> bool:
@@ -38,7 +51,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Found:
-    """An encoded answer, and when the first memory in it expires (microseconds).
+    """An encoded answer, and until when it holds (microseconds): a memory in it expires, or ages.
 
     One that ``refreshed`` a time to live is not kept: the next search has to refresh again.
     """
@@ -54,6 +67,20 @@ class Found:
         if self.expires_at is None:
             return float("inf")
         return (self.expires_at - times.now()) / 1_000_000
+
+
+def holds_until(request: SearchRequest, chosen: Plan, expiries: Iterable[int | None]) -> int | None:
+    """When an answer is out of date (microseconds) though nothing was written; None: never.
+
+    Args:
+        request: what was asked.
+        chosen: how it was answered.
+        expiries: of the memories in the answer.
+    """
+    ends = [moment for moment in expiries if moment is not None]
+    if request.recency is not None:
+        ends.append(chosen.now + times.from_seconds(_STALE * request.recency.half_life))
+    return min(ends, default=None)
 
 
 def plan(request: SearchRequest, embedding: Embedding | None) -> Plan:
@@ -87,39 +114,89 @@ def plan(request: SearchRequest, embedding: Embedding | None) -> Plan:
                 f"this collection's vectors have {embedding.dimension} numbers, not {given}",
                 details={"expected": embedding.dimension, "given": given},
             )
+    weight = total_weight(request.recency, request.importance)
+    if weight > 1 + _ROUNDING:
+        raise InvalidRequest(
+            f"the weights of recency and importance are shares of the score: {weight:g} together "
+            "is more than 1"
+        )
     depth = max(request.offset + request.limit, request.mmr.fetch_k if request.mmr else 0)
+    ranks_anew = mode == "hybrid" or request.recency is not None or request.importance is not None
     return Plan(
         mode=mode,
         alpha=DEFAULT_ALPHA if request.alpha is None else request.alpha,
-        depth=max(POOL, depth) if mode == "hybrid" else depth,
+        depth=max(POOL, depth) if ranks_anew else depth,
+        now=times.now(),
+        unbounded=embedding is not None and embedding.metric == "dot",
     )
 
 
-def rank(chosen: Plan, request: SearchRequest, candidates: Candidates) -> Ranked:
-    """The hits' ids and scores, best first, cut to the page that was asked for."""
-    if chosen.mode == "hybrid":
-        ids, scores = fuse(
-            candidates.ids,
-            candidates.similarities,
-            candidates.keyword_ids,
-            candidates.keyword_scores,
-            alpha=chosen.alpha,
-        )
-    elif chosen.mode == "dense":
-        ids, scores = candidates.ids, candidates.similarities
-    else:
-        ids, scores = candidates.keyword_ids, candidates.keyword_scores
-    if request.min_score is not None:
-        good = scores >= request.min_score
-        ids, scores = ids[good], scores[good]
-    end = request.offset + request.limit
-    if request.mmr is not None:
-        pool = slice(0, max(request.mmr.fetch_k, end))
-        vectors = candidates.vectors(ids[pool])
-        order = mmr(scores[pool], vectors, k=end, lambda_mult=request.mmr.lambda_mult)
-        ids, scores = ids[order], scores[order]
-    page = slice(request.offset, end)
-    return ids[page], np.asarray(scores[page], dtype=np.float64)
+class Ranking:
+    """Ranks what one search finds.
+
+    Args:
+        chosen: how.
+        request: what was asked.
+
+    Attributes:
+        explanations: by id, of the hits that were ranked last; none unless they were asked for.
+    """
+
+    def __init__(self, chosen: Plan, request: SearchRequest) -> None:
+        self._plan = chosen
+        self._request = request
+        self.explanations: dict[int, Explanation] = {}
+
+    def rank(self, candidates: Candidates) -> Ranked:
+        """The hits' ids and scores, best first, cut to the page that was asked for."""
+        request = self._request
+        found = self._scored(candidates)
+        places = np.arange(len(found.ids))
+        if request.min_score is not None:
+            places = places[found.scores >= request.min_score]
+        end = request.offset + request.limit
+        resemblance: Scores | None = None
+        if request.mmr is not None:
+            pool = places[: max(request.mmr.fetch_k, end)]
+            vectors = candidates.vectors(found.ids[pool])
+            order, resemblance = mmr(
+                found.scores[pool], vectors, k=end, lambda_mult=request.mmr.lambda_mult
+            )
+            places, resemblance = pool[order], resemblance[request.offset : end]
+        page = places[request.offset : end]
+        if request.explain:
+            self._explain(found, page, resemblance)
+        return found.ids[page], np.asarray(found.scores[page], dtype=np.float64)
+
+    def _scored(self, candidates: Candidates) -> Scored:
+        recency, importance = self._request.recency, self._request.importance
+        if recency is None and importance is None:
+            return self._relevant(candidates, scaled=False)
+        found = self._relevant(candidates, scaled=True)
+        attributes = candidates.attributes(found.ids)
+        return weigh(found, attributes, self._plan.now, recency=recency, importance=importance)
+
+    def _relevant(self, candidates: Candidates, *, scaled: bool) -> Scored:
+        """The candidates by what the channels say of them, on a scale of 0 to 1 or of a cosine."""
+        if self._plan.mode == "hybrid":
+            return fuse(
+                candidates.ids,
+                candidates.similarities,
+                candidates.keyword_ids,
+                candidates.keyword_scores,
+                alpha=self._plan.alpha,
+            )
+        if self._plan.mode == "dense":
+            name, ids, values = "similarity", candidates.ids, candidates.similarities
+            scores = minmax(values) if scaled and self._plan.unbounded else values
+        else:
+            name, ids, values = "keyword", candidates.keyword_ids, candidates.keyword_scores
+            scores = share_of_max(values) if scaled else values
+        return Scored(ids, scores, {name: scores}, {name: values})
+
+    def _explain(self, found: Scored, page: Ids, resemblance: Scores | None) -> None:
+        explanations = explain(found, page, resemblance)
+        self.explanations = dict(zip(found.ids[page].tolist(), explanations, strict=True))
 
 
 def _default_mode(request: SearchRequest, has_vector: bool) -> Mode:

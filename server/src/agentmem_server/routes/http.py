@@ -146,18 +146,24 @@ def read_query(request: HTTPConnection, model: type[ModelT]) -> ModelT:
         raise _refusal(error) from None
 
 
-def read_item(item: object, model: type[ModelT]) -> ModelT:
-    """A part of a JSON body as a model.
+def read_item(item: object, model: type[ModelT], what: str) -> ModelT:
+    """A part of a JSON body as a model; ``what`` it is, is for people.
 
     Raises:
         InvalidRequest: when it is not what the model wants.
     """
     if not isinstance(item, dict):
-        raise InvalidRequest("must be an object with the fields of a memory")
+        raise InvalidRequest(f"must be an object with the fields of {what}")
     try:
         return model.model_validate(item)
     except ValidationError as error:
         raise _refusal(error) from None
+
+
+def readable_id(item: object) -> str | None:
+    """The id that a bad item came with, so that its author knows which one it is."""
+    identity = item.get("id") if isinstance(item, dict) else None
+    return identity if isinstance(identity, str) and len(identity) <= m.MAX_NAME else None
 
 
 def _refusal(error: ValidationError, where: str = "") -> MalformedRequest | InvalidRequest:

@@ -17,6 +17,7 @@ from .http import (
     read_body,
     read_item,
     read_query,
+    readable_id,
     route,
     segment,
 )
@@ -60,7 +61,7 @@ class MemoryRoutes:
             results = await self._engine.add_many(caller(request), memories)
         for item, result in zip(batch.memories, results, strict=True):
             if result.id is None:
-                result.id = _readable_id(item)
+                result.id = readable_id(item)
         return answer(m.BatchAnswer(results=results))
 
     async def page(self, request: Request) -> Response:
@@ -125,15 +126,9 @@ def _check_refresh(request: Request, refresh_ttl: bool) -> None:
 
 def _read_memory(item: object) -> m.MemoryInput | APIError:
     try:
-        return read_item(item, m.MemoryInput)
+        return read_item(item, m.MemoryInput, "a memory")
     except APIError as refused:
         return refused
-
-
-def _readable_id(item: object) -> str | None:
-    """The id that a bad item came with, so that its author knows which one it is."""
-    identity = item.get("id") if isinstance(item, dict) else None
-    return identity if isinstance(identity, str) and len(identity) <= m.MAX_NAME else None
 
 
 def _all_good(memories: list[m.MemoryInput | APIError]) -> list[m.MemoryInput]:

@@ -12,10 +12,23 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from agentmem_client.errors import APIError, InvalidRequest, shown
+from agentmem_client.models import JobStatus
 
 from ..telemetry.watch import NOBODY, Watch
+from .jobs import (
+    ClaimJobs,
+    DeleteJob,
+    FinishJob,
+    ForgetJobs,
+    Job,
+    JobsRequest,
+    PutJob,
+    RenewJobs,
+    RetryJob,
+)
 from .keys import ApiKey, KeyFile
 from .reads import (
+    Attributes,
     Candidates,
     Event,
     EventPage,
@@ -28,7 +41,7 @@ from .reads import (
     SearchRequest,
     Session,
 )
-from .records import EVERYBODY, Collection, Embedding, Record, Scope, Selection
+from .records import EVERYBODY, Collection, Embedding, Record, Scope, Selection, Source
 from .writes import (
     STALE,
     Archive,
@@ -38,6 +51,8 @@ from .writes import (
     Erase,
     Erased,
     Forget,
+    Learn,
+    Learned,
     Outcome,
     Purge,
     Put,
@@ -58,9 +73,12 @@ __all__ = [
     "STALE",
     "ApiKey",
     "Archive",
+    "Attributes",
     "Candidates",
+    "ClaimJobs",
     "Collection",
     "Delete",
+    "DeleteJob",
     "Deleted",
     "DropCollection",
     "Embedding",
@@ -70,8 +88,14 @@ __all__ = [
     "EventPage",
     "EventsRequest",
     "Figures",
+    "FinishJob",
     "Forget",
+    "ForgetJobs",
+    "Job",
+    "JobsRequest",
     "KeyFile",
+    "Learn",
+    "Learned",
     "ListRequest",
     "NamespaceRequest",
     "Outcome",
@@ -80,17 +104,21 @@ __all__ = [
     "Purge",
     "Put",
     "PutCollection",
+    "PutJob",
     "PutKey",
     "Ranked",
     "Record",
     "Refresh",
+    "RenewJobs",
     "Restore",
+    "RetryJob",
     "RevokeKey",
     "Scope",
     "SearchRequest",
     "Selection",
     "Session",
     "Snapshot",
+    "Source",
     "Store",
     "Stored",
     "Sweep",
@@ -192,6 +220,18 @@ class Store(Protocol):
 
     async def has_keys(self) -> bool:
         """Whether there are API keys, be they revoked or expired."""
+
+    async def job(self, tenant: str, id: str) -> Job | None:
+        """One job, if it is there."""
+
+    async def jobs(self, tenant: str, request: JobsRequest) -> list[Job]:
+        """Jobs of a tenant, the newest first; without ``request`` and ``result``."""
+
+    async def next_job(self) -> int | None:
+        """When the next job of all tenants is due: to be tried, or to be taken over."""
+
+    async def job_counts(self) -> Mapping[JobStatus, int]:
+        """How many jobs of all tenants there are, by their status."""
 
     async def version(self, tenant: str, collection: str) -> int:
         """A number that changes with every write to the collection, before the write answers.

@@ -1,6 +1,6 @@
 """What a store is asked, and what it answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -60,6 +60,26 @@ class NamespaceRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Attributes:
+    """What candidates are besides relevant: (k,) each, NaN where there is none.
+
+    Times are microseconds; one that is gone by now has none.
+    """
+
+    event_at: NDArray[np.float64]
+    created_at: NDArray[np.float64]
+    updated_at: NDArray[np.float64]
+    importance: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, ids: NDArray[np.int64], rows: Mapping[int, Sequence[float | None]]) -> "Attributes":
+        """Those of ids (k,), by the rows of ids: values in the order of the fields."""
+        missing = (None,) * 4
+        found = [rows.get(rid, missing) for rid in ids.tolist()]
+        return cls(*np.array(found, np.float64).reshape(-1, 4).T)
+
+
+@dataclass(frozen=True, slots=True)
 class Candidates:
     """What the channels of a search found, for ranking.
 
@@ -67,6 +87,7 @@ class Candidates:
     collection's metric says of each, NaN where there is no vector to compare; ``keyword_ids`` (m,)
     and ``keyword_scores`` (m,), BM25, larger is better, is the keyword channel. ``vectors`` gives
     the vectors (k, dimension), of length 1, of any k of the ids; of several, the first.
+    ``attributes`` gives those of any k of the ids. Both read only what is asked for.
     """
 
     ids: NDArray[np.int64]
@@ -74,6 +95,7 @@ class Candidates:
     keyword_ids: NDArray[np.int64]
     keyword_scores: NDArray[np.float64]
     vectors: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    attributes: Callable[[NDArray[np.int64]], Attributes]
 
 
 Ranked: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]

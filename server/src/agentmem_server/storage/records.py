@@ -87,6 +87,19 @@ EVERYBODY = Scope()
 """No restriction."""
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a record's content comes from.
+
+    ``content`` is how it is said there, where that is not the record's; ``at`` is when it was
+    learnt.
+    """
+
+    message_ids: list[str]
+    content: str | None = None
+    at: int | None = None
+
+
 @dataclass(slots=True)
 class Record:
     """One memory as it is stored.
@@ -113,6 +126,7 @@ class Record:
     ttl: int | None = None
     archived: bool = False
     index_texts: list[str] | None = None
+    sources: list[Source] | None = None
     seq: int = field(default=0, compare=False)
     version: int = field(default=1, compare=False)
     vectors: bytes | None = None

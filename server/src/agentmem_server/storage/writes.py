@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias
 
 from pydantic_core import to_json
 
+from .jobs import ClaimJobs, DeleteJob, FinishJob, ForgetJobs, PutJob, RenewJobs, RetryJob
 from .keys import ApiKey
 from .records import Embedding, Record, Selection
 
@@ -32,6 +33,31 @@ class Put:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A record after it was stored, and whether it was new."""
+
+    record: Record
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """Store a record unless what it says is known. Answers `Learned`.
+
+    Known is what a living record of the same scope says that has a `learning.fact_id` of this one;
+    or else ``similar``, the id and the content of a record that was found to say it in other words,
+    if that record is still there, of this scope, and has this content. It gets the record's sources
+    (`learning.linked`). The record's id is the store's to give.
+    """
+
+    tenant: str
+    collection: str
+    embedding: Embedding
+    record: Record
+    similar: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """The record that says it, and whether it is new."""
 
     record: Record
     created: bool
@@ -235,6 +261,7 @@ class RevokeKey:
 
 Write: TypeAlias = (
     Put
+    | Learn
     | Update
     | Delete
     | Archive
@@ -248,6 +275,13 @@ Write: TypeAlias = (
     | DropCollection
     | PutKey
     | RevokeKey
+    | PutJob
+    | ClaimJobs
+    | RenewJobs
+    | FinishJob
+    | RetryJob
+    | DeleteJob
+    | ForgetJobs
 )
 
 Outcome: TypeAlias = Any
@@ -262,11 +296,15 @@ def weight(write: Write) -> int:
     match write:
         case Put(records=records):
             return sum(_ROWS + _size(record) for record in records)
+        case Learn(record=record):
+            return _ROWS + _size(record)
+        case PutJob(job=job):
+            return _ROWS + len(job.request or b"")
         case Update(changes=changes, vectors=vectors):
             return _ROWS + len(to_json(changes)) + len(vectors or b"")
     return 0
 
 
 def _size(record: Record) -> int:
-    texts = (record.metadata, record.payload, record.index_texts)
+    texts = (record.metadata, record.payload, record.index_texts, record.sources)
     return len(record.content) + len(record.vectors or b"") + len(to_json(texts))

@@ -1,12 +1,14 @@
 """What Prometheus asks for: one registry an application, and what is written into it."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
+from agentmem_client.models import JobStatus
 from prometheus_client import (
     CollectorRegistry,
+    Counter,
     Gauge,
     GCCollector,
     Histogram,
@@ -20,11 +22,13 @@ from prometheus_client.registry import Collector
 
 from ..cache import Cache
 from ..sharing import Kind, Sharing
+from .job_metrics import JobCounts
 from .watch import METHODS
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAG_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """With the 20 ms by which the event loop should never be late."""
+_LLM_SECONDS = (0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120)
 _SHARED_CACHES = get_args(Kind)
 _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -37,10 +41,12 @@ class Metrics:
 
     Attributes:
         in_progress: requests that are being answered; whoever answers them counts.
+        llm_pending: asked how many conversations wait for the LLM, where there is one.
     """
 
     def __init__(self, version: str) -> None:
         self.in_progress = 0
+        self.llm_pending: Callable[[], int] = int
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -89,7 +95,37 @@ class Metrics:
             buckets=_LAG_SECONDS,
             registry=registry,
         )
+        self._llm_calls = Counter(
+            "agentmem_llm_calls",
+            "Calls of the LLM, repeated ones too, by what became of them.",
+            ["outcome"],
+            registry=registry,
+        )
+        self._llm_tokens = Counter(
+            "agentmem_llm_tokens",
+            "Tokens that the LLM's API counted.",
+            ["direction"],
+            registry=registry,
+        )
+        self._llm_seconds = Histogram(
+            "agentmem_llm_seconds",
+            "The time that a call of the LLM took.",
+            buckets=_LLM_SECONDS,
+            registry=registry,
+        )
+        self.level(
+            "agentmem_llm_pending",
+            "Conversations that wait for the LLM, or for their turn.",
+            lambda: self.llm_pending(),
+        )
+        self._attempts = Counter(
+            "agentmem_job_attempts",
+            "What attempts at jobs came to on this server.",
+            ["outcome"],
+            registry=registry,
+        )
         self._gathered: list[_Gathered | _Shared] = []
+        self._job_counts: list[JobCounts] = []
 
     def request(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """A request was answered; its route is a pattern, None where there is none for it."""
@@ -118,9 +154,26 @@ class Metrics:
             series = self._by_operation[operation] = self._store.labels(operation)
         series.observe(seconds)
 
+    def llm(self, outcome: str, seconds: float, input_tokens: int, output_tokens: int) -> None:
+        """The LLM was called."""
+        self._llm_calls.labels(outcome).inc()
+        self._llm_tokens.labels("input").inc(input_tokens)
+        self._llm_tokens.labels("output").inc(output_tokens)
+        self._llm_seconds.observe(seconds)
+
     def lag(self, seconds: float) -> None:
         """The event loop was late."""
         self._lag.observe(seconds)
+
+    def job_attempt(self, outcome: str) -> None:
+        """An attempt at a job has ended."""
+        self._attempts.labels(outcome).inc()
+
+    def watch_jobs(self, counts: Callable[[], Awaitable[Mapping[JobStatus, int]]]) -> None:
+        """Ask for the number of jobs by their status, whenever somebody asks for it here."""
+        watched = JobCounts(counts)
+        self._job_counts.append(watched)
+        self._registry.register(watched)
 
     def level(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Tell of a number that goes up and down; ``read`` is called from any thread."""
@@ -141,6 +194,8 @@ class Metrics:
         """All of it, in Prometheus' text format 0.0.4."""
         for gathered in self._gathered:
             gathered.look()
+        for watched in self._job_counts:
+            await watched.look()
         # A few thousand lines: milliseconds that the event loop has better uses for.
         return await asyncio.to_thread(generate_latest, self._registry)
 

@@ -25,11 +25,13 @@ class Watch:
     Attributes:
         batch: a queue's name, how many items its batch had, the seconds that they took.
         store: what the store did, the seconds it took on its thread. Called from any thread.
+        llm: what became of a call of the LLM, the seconds it took, tokens of input and of output.
         span: entered, with a name, around what a request waits for.
     """
 
     batch: Callable[[str, int, float], None] = _untold
     store: Callable[[str, float], None] = _untold
+    llm: Callable[[str, float, int, int], None] = _untold
     span: Callable[[str], AbstractContextManager[object]] = _untraced
 
 

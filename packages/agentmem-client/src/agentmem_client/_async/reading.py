@@ -10,12 +10,14 @@ from ..models import (
     GetManyRequest,
     GetQuery,
     Hit,
+    ImportanceWeight,
     ListQuery,
     Memory,
     Mode,
     Order,
     OrderBy,
     PageAnswer,
+    RecencyWeight,
     SearchRequest,
 )
 from .connection import AsyncConnection
@@ -78,6 +80,9 @@ class AsyncReading(AsyncConnection):
         alpha: float | None = None,
         min_score: float | None = None,
         mmr: MMR | None = None,
+        recency: RecencyWeight | None = None,
+        importance: ImportanceWeight | None = None,
+        explain: bool = False,
         include_embeddings: bool = False,
         collection: str = DEFAULT_COLLECTION,
         user_id: str | None = None,
@@ -100,6 +105,9 @@ class AsyncReading(AsyncConnection):
             alpha: the vector's share in ``hybrid``, 0 to 1.
             min_score: leave out hits below; see `Hit.score` for what scores mean.
             mmr: prefer hits that are unlike each other.
+            recency: prefer what is of late.
+            importance: prefer what is important.
+            explain: tell of each hit what its score is made of; see `Hit.explanation`.
             include_embeddings: return the vectors too.
             collection: where to search.
             user_id: only this user's memories; likewise the next two.
@@ -125,6 +133,9 @@ class AsyncReading(AsyncConnection):
                 alpha=alpha,
                 min_score=min_score,
                 mmr=mmr,
+                recency=recency,
+                importance=importance,
+                explain=explain or None,
                 include_embeddings=include_embeddings,
                 collection=collection,
                 user_id=user_id,

@@ -7,9 +7,9 @@ from typing import Any
 from .. import endpoints
 from .._base import Filters, Vector, changed, given, given_list, id_parts, if_match, make
 from .._batch import (
-    BatchAdd,
     Item,
     Progress,
+    adding,
     batch_body,
     criteria,
     patience,
@@ -55,6 +55,7 @@ class AsyncWriting(AsyncConnection):
         archived: bool | None = None,
         index_texts: Sequence[str] | None = None,
         embeddings: Sequence[Vector] | None = None,
+        sources: Sequence[Mapping[str, Any]] | None = None,
     ) -> Memory:
         """Store a memory, or replace the one with its id.
 
@@ -83,6 +84,7 @@ class AsyncWriting(AsyncConnection):
             index_texts: what it is found by, in place of ``content``: the best of them counts.
                 With an empty list no search finds it, only ids and listings do.
             embeddings: several vectors in place of one; the best of them counts.
+            sources: where the content comes from, as ``{"message_ids": ["m1"]}`` each.
 
         Returns:
             The memory as it is stored: it is on disk, and searches find it.
@@ -110,6 +112,7 @@ class AsyncWriting(AsyncConnection):
                 archived=archived,
                 index_texts=given_list(index_texts),
                 embeddings=given_list(embeddings),
+                sources=given_list(sources),
             )
             | changed(expires_at=expires_at, ttl=ttl),
         )
@@ -166,7 +169,7 @@ class AsyncWriting(AsyncConnection):
             if progress is not None:
                 progress(len(results), len(results))
             return results
-        batch = BatchAdd(items, collection, progress)
+        batch = adding(items, collection, progress)
         for outgoing in batch.requests():
             body, more = batch_body(outgoing), patience(outgoing)
             try:
@@ -174,7 +177,7 @@ class AsyncWriting(AsyncConnection):
             except AgentMemError as error:
                 batch.failed(error)
             else:
-                batch.answered(answer)
+                batch.answered(answer.results)
         return batch.results
 
     async def update(

@@ -4,11 +4,12 @@
 from .admin import Admin
 from .catalog import Catalog
 from .history import History
+from .learning import Learning
 from .windows import Windows
 from .writing import Writing
 
 
-class AgentMemClient(Writing, Windows, History, Catalog, Admin):
+class AgentMemClient(Writing, Windows, Learning, History, Catalog, Admin):
     """Talks to an AgentMem server, or to several of one database.
 
     ::

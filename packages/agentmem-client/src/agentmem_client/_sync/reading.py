@@ -11,12 +11,14 @@ from ..models import (
     GetManyRequest,
     GetQuery,
     Hit,
+    ImportanceWeight,
     ListQuery,
     Memory,
     Mode,
     Order,
     OrderBy,
     PageAnswer,
+    RecencyWeight,
     SearchRequest,
 )
 from .connection import Connection
@@ -79,6 +81,9 @@ class Reading(Connection):
         alpha: float | None = None,
         min_score: float | None = None,
         mmr: MMR | None = None,
+        recency: RecencyWeight | None = None,
+        importance: ImportanceWeight | None = None,
+        explain: bool = False,
         include_embeddings: bool = False,
         collection: str = DEFAULT_COLLECTION,
         user_id: str | None = None,
@@ -101,6 +106,9 @@ class Reading(Connection):
             alpha: the vector's share in ``hybrid``, 0 to 1.
             min_score: leave out hits below; see `Hit.score` for what scores mean.
             mmr: prefer hits that are unlike each other.
+            recency: prefer what is of late.
+            importance: prefer what is important.
+            explain: tell of each hit what its score is made of; see `Hit.explanation`.
             include_embeddings: return the vectors too.
             collection: where to search.
             user_id: only this user's memories; likewise the next two.
@@ -126,6 +134,9 @@ class Reading(Connection):
                 alpha=alpha,
                 min_score=min_score,
                 mmr=mmr,
+                recency=recency,
+                importance=importance,
+                explain=explain or None,
                 include_embeddings=include_embeddings,
                 collection=collection,
                 user_id=user_id,

@@ -46,6 +46,12 @@ MAX_EVENT = 2**63 - 1
 """The largest id that an event can have."""
 MAX_VERSION = 10**18 - 1
 """The largest version that a request can name."""
+MAX_JOB = 2**63 - 1
+"""The largest ``seq`` that a job can have."""
+MAX_SOURCES = 64
+"""How many sources a memory may have."""
+MAX_SOURCE_IDS = 1_000
+"""How many messages one source may name."""
 
 
 def _check_metadata(value: dict[str, Any]) -> dict[str, Any]:

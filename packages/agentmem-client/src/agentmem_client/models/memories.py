@@ -10,6 +10,8 @@ from ._fields import (
     DEFAULT_COLLECTION,
     MAX_BATCH,
     MAX_IDS,
+    MAX_SOURCE_IDS,
+    MAX_SOURCES,
     Answer,
     Filters,
     Importance,
@@ -31,6 +33,28 @@ from ._fields import (
     TimeToLive,
 )
 from .errors import ErrorBody
+
+
+class SourceInput(Request):
+    """Where a memory's content comes from."""
+
+    message_ids: Annotated[list[Name], Field(max_length=MAX_SOURCE_IDS)]
+    """The messages that say it."""
+    content: Text | None = None
+    """How they say it, where that is not the memory's content."""
+    at: Time | None = None
+    """When it was learnt of them."""
+
+
+class Source(Answer):
+    """Where a memory's content comes from."""
+
+    message_ids: list[str]
+    """The messages that say it."""
+    content: str | None = None
+    """How they say it, where that is not the memory's content."""
+    at: datetime | None = None
+    """When it was learnt of them."""
 
 
 class MemoryInput(Scope):
@@ -59,6 +83,8 @@ class MemoryInput(Scope):
     index_texts: IndexTexts | None = None
     """What it is found by, in place of the content: the server embeds each text, and the best one
     counts. An empty list: no search finds it, only ids and listings do."""
+    sources: Annotated[list[SourceInput], Field(max_length=MAX_SOURCES)] | None = None
+    """Where it comes from; `/memories/extract` says so of what it stores."""
     embedding: PackedVector | None = None
     """The vector, in a collection whose embedder is ``client``."""
     embeddings: PackedVectors | None = None
@@ -128,6 +154,7 @@ class Memory(Answer):
     created_at: datetime
     updated_at: datetime
     index_texts: list[str] | None = None
+    sources: list[Source] | None = None
     embedding: list[float] | None = None
     """Only where ``include_embeddings`` asked for it; of several, the first."""
     embeddings: list[list[float]] | None = None

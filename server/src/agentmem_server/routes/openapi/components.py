@@ -96,6 +96,7 @@ MEANINGS: Mapping[int, str] = {
     422: "A field or parameter is missing, unknown or wrong, or options don't go together",
     429: "More requests than the key, or the address, is allowed",
     500: "The server failed; its log has the cause under the request id",
+    502: "The LLM refuses, or its answer can't be used: nothing was stored",
     503: "Overloaded or not available: nothing was done",
 }
 """What each status of an error means."""
@@ -119,7 +120,7 @@ def headers(*names: str, limited: bool = True) -> dict[str, Any]:
 
 
 def _name(status: int) -> str:
-    return error_class(None, status).__name__
+    return error_class(next(iter(ERRORS[status])), status).__name__
 
 
 def _error_response(status: int) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from agentmem_client import models as m
 
+from .learning_examples import LEARNING_ANSWERS, LEARNING_BODIES
+
 _ID = "0199b3c1-7a52-7d14-9a43-6f1f6a4b2c10"
 REQUEST_ID = "0199b3c1-8c01-7be2-b7a1-2f0c55e0d9aa"
 _KEY_ID = "5f0c2e7d9a41b836"
@@ -34,6 +36,8 @@ BODIES: Mapping[str, Any] = {
         "user_id": "ann",
         "filters": {"topic": "pets", "age": {"$gte": 2}},
         "limit": 5,
+        "importance": {"weight": 0.2},
+        "explain": True,
     },
     "get_memories": {"ids": [_ID, "not-there"]},
     "delete_memories": {"user_id": "ann", "filters": {"topic": "pets"}, "include_memories": True},
@@ -42,6 +46,7 @@ BODIES: Mapping[str, Any] = {
     "restore_memory": {"version": 1},
     "put_collection": {"embedder": "client", "dimension": 384, "metric": "cosine"},
     "create_key": {"name": "vet-assistant", "scopes": ["read", "write"], "rate_limit": 50},
+    **LEARNING_BODIES,
 }
 """A body for each operation that takes one."""
 
@@ -66,6 +71,16 @@ _changed = _memory.model_copy(
         "importance": 0.5,
         "updated_at": _LATER,
     }
+)
+_explanation = m.Explanation(
+    parts={"similarity": 0.4, "keyword": 0.37, "importance": 0.16},
+    relevance=0.9625,
+    similarity=0.71,
+    keyword=5.26,
+    importance=0.8,
+    rank=1,
+    similarity_rank=1,
+    keyword_rank=2,
 )
 _scope: dict[str, Any] = {"collection": "default", "user_id": "ann", "agent_id": "vet-assistant"}
 _added = m.Event(
@@ -119,7 +134,9 @@ _ANSWERS: Mapping[tuple[str, int], m.Answer] = {
     ("list_memories", 200): m.PageAnswer(
         memories=[_memory], total=17, next_cursor="WyIxZjQ0IiwxNywxN10="
     ),
-    ("search_memories", 200): m.SearchAnswer(hits=[m.Hit(**_memory.model_dump(), score=0.93)]),
+    ("search_memories", 200): m.SearchAnswer(
+        hits=[m.Hit(**_memory.model_dump(), score=0.93, explanation=_explanation)]
+    ),
     ("get_memories", 200): m.MemoriesAnswer(memories=[_memory]),
     ("delete_memories", 200): m.DeletedMemories(deleted=1, memories=[_memory]),
     ("archive_memories", 200): m.ArchivedAnswer(
@@ -170,6 +187,7 @@ _ANSWERS: Mapping[tuple[str, int], m.Answer] = {
     ("live", 200): m.Liveness(status="alive"),
     ("ready", 200): m.Liveness(status="ready"),
     ("ready", 503): m.Liveness(status="not_ready"),
+    **LEARNING_ANSWERS,
 }
 ANSWERS: Mapping[tuple[str, int], Any] = {
     which: answer.model_dump(mode="json") for which, answer in _ANSWERS.items()
@@ -208,7 +226,13 @@ ERRORS: Mapping[int, Mapping[str, tuple[str, dict[str, Any]]]] = {
             "the collection 'default' exists with other settings: delete it first, or use another "
             "name",
             _NONE,
-        )
+        ),
+        "llm_not_configured": (
+            "learning facts needs an LLM, and this server has none: start it with AGENTMEM_LLM_URL "
+            "(the root of an OpenAI-compatible API, such as http://localhost:11434/v1), "
+            "AGENTMEM_LLM_MODEL and, if the API wants one, AGENTMEM_LLM_KEY",
+            _NONE,
+        ),
     },
     412: {
         "version_conflict": (
@@ -264,6 +288,7 @@ ERRORS: Mapping[int, Mapping[str, tuple[str, dict[str, Any]]]] = {
             _NONE,
         )
     },
+    502: {"extraction_failed": ("the LLM refuses to answer", {"reason": "refused"})},
     503: {
         "unavailable": ("the database could not be read: disk I/O error", _NONE),
         "overloaded": (

@@ -114,6 +114,9 @@ def _say_what_goes_together(schemas: dict[str, Any]) -> None:
     schemas["SearchRequest"]["anyOf"] = [{"required": ["query"]}, {"required": ["embedding"]}]
     for name in ("Criteria", "DeleteRequest", "ArchiveRequest"):
         schemas[name]["anyOf"] = [{"required": [criterion]} for criterion in _CRITERIA]
+    hit = schemas["Hit"]
+    hit["required"].remove("explanation")
+    hit["properties"]["explanation"] = without_null(hit["properties"]["explanation"])
     update = schemas["MemoryUpdate"]
     update["minProperties"] = 1
     for name in _NEVER_NULL:

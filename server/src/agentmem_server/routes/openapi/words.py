@@ -22,6 +22,7 @@ TAGS: Mapping[str, str] = {
     "Memories": "Store, find, change and delete memories.",
     "History": "What became of memories: their states, the feed of all changes, and restoring.",
     "Collections": "What memories are kept in: collections, sessions and namespaces.",
+    "Learning": "Have an LLM find facts in conversations, at once or in the background.",
     "Users": "All that is remembered of one person.",
     "Keys": "Who may use the server, and for what.",
     "Server": "How the server is, and how much it is used.",
@@ -37,6 +38,12 @@ TAG_OF: Mapping[str, str] = {
     "get_collection": "Collections",
     "put_collection": "Collections",
     "delete_collection": "Collections",
+    "extract": "Learning",
+    "extract_many": "Learning",
+    "list_jobs": "Learning",
+    "get_job": "Learning",
+    "retry_job": "Learning",
+    "delete_job": "Learning",
     "erase_user": "Users",
     "create_key": "Keys",
     "list_keys": "Keys",
@@ -95,6 +102,20 @@ NOTES: Mapping[str, str] = {
         "longer known. `end` says why the server ends the stream. The same feed is a WebSocket at "
         "`/api/v1/events/ws`, an `Event` a message."
     ),
+    "extract": (
+        "One call of the server's LLM. Each fact becomes a memory of the request's scope, unless "
+        "one there says the same: that one gets a source more. The messages are not stored. With "
+        "`background` the answer is a job, 202."
+    ),
+    "extract_many": (
+        "Each conversation is judged singly: look at `status` of each result. A failed one can be "
+        "sent again."
+    ),
+    "list_jobs": (
+        "Give `next_before` of the answer as `before` for the next page. A job that has ended is "
+        "kept for a set time."
+    ),
+    "retry_job": "With all its attempts anew.",
     "erase_user": (
         "Of what the user was remembered by, nothing stays in memories, history or caches. The "
         "answer is a receipt."
@@ -116,6 +137,7 @@ NOTES: Mapping[str, str] = {
 
 SEGMENTS: Mapping[str, str] = {
     "memories": "The memory's id.",
+    "jobs": "The job's id: that of the request that made it.",
     "users": "The user's id.",
     "keys": "The key's id, as the list of keys shows it; not the key itself.",
     "collections": "The collection's name.",
@@ -133,6 +155,7 @@ FIELDS: Mapping[str, str] = {
     "collection": "The collection.",
     "collections": "The collections.",
     "content": "The text of the memory.",
+    "conversations": "The conversations.",
     "count": "How many there were.",
     "created_at": "When it was first stored.",
     "day": "The day, in UTC.",
@@ -147,6 +170,7 @@ FIELDS: Mapping[str, str] = {
     "error": "What went wrong; null where nothing did.",
     "event_at": "When what the memory tells of happened.",
     "events": "The events.",
+    "facts": "The facts, in the order of the conversation.",
     "expires_at": "From then on it is gone.",
     "filters": (
         'A condition on metadata, such as `{"topic": "pets", "age": {"$gte": 2}}`; names that '
@@ -160,11 +184,14 @@ FIELDS: Mapping[str, str] = {
     "include_embeddings": "Answer the vectors too.",
     "include_total": "Count the memories on all pages.",
     "index_texts": "What it is found by, in place of the content.",
+    "job": "The job that does it; null where none does.",
+    "jobs": "The jobs, the newest first.",
     "keys": "The keys, the oldest first.",
     "last_at": "When the last of them was stored.",
     "latency_ms": "How long the check took.",
     "limit": "The most that is answered.",
     "memories": "The memories.",
+    "messages": "The messages, in their order.",
     "message": "What went wrong and what to do, for people.",
     "metadata": "Any JSON object; filters look into it.",
     "metric": "How vectors are compared.",
@@ -180,7 +207,7 @@ FIELDS: Mapping[str, str] = {
     "query": "The text to look for.",
     "rate_limit": "Requests a second; null: the server's limit, 0: any number.",
     "request_id": "Names the request in the server's log.",
-    "results": "One outcome for each memory, in the order of the request.",
+    "results": "One outcome for each item, in the order of the request.",
     "revoked_at": "Since when the key is refused; null: it is not.",
     "scopes": "What the key may do.",
     "searches": "The searches.",
@@ -193,6 +220,7 @@ FIELDS: Mapping[str, str] = {
     "type": "The caller's word for the kind of memory.",
     "updated_at": "When it was last changed.",
     "uptime_seconds": "Since when the server runs.",
+    "usage": "What it cost; null where the LLM was not asked.",
     "user_id": "The user whose memory it is.",
     "version": "The version.",
 }

@@ -12,6 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
 from agentmem_client.errors import APIError, Unavailable
+from agentmem_client.models import JobStatus
 
 from ...batcher import Batcher
 from ...telemetry.watch import NOBODY, Watch
@@ -22,6 +23,8 @@ from .. import (
     EventPage,
     EventsRequest,
     Figures,
+    Job,
+    JobsRequest,
     ListRequest,
     NamespaceRequest,
     Outcome,
@@ -35,7 +38,7 @@ from .. import (
     Write,
 )
 from ..sql import Dialect
-from . import collections, events, figures, keys, reader, schema, search
+from . import collections, events, figures, jobs, keys, reader, schema, search
 from .collections import Look
 from .connections import (
     Address,
@@ -62,6 +65,10 @@ _NAMES: Mapping[Callable[..., object], str] = {
     keys.get: "key",
     keys.listed: "keys",
     keys.any_there: "has_keys",
+    jobs.get: "job",
+    jobs.listed: "jobs",
+    jobs.next_due: "next_job",
+    jobs.counts: "job_counts",
 }
 """What these are called in metrics and traces; all others are by their own names."""
 
@@ -250,6 +257,22 @@ class PostgresStore:
     async def has_keys(self) -> bool:
         """Whether there are API keys, be they revoked or expired."""
         return await self._read(keys.any_there)
+
+    async def job(self, tenant: str, id: str) -> Job | None:
+        """One job, if it is there."""
+        return await self._read(jobs.get, tenant, id)
+
+    async def jobs(self, tenant: str, request: JobsRequest) -> list[Job]:
+        """Jobs of a tenant, the newest first; without ``request`` and ``result``."""
+        return await self._read(jobs.listed, tenant, request)
+
+    async def next_job(self) -> int | None:
+        """When the next job of all tenants is due: to be tried, or to be taken over."""
+        return await self._read(jobs.next_due)
+
+    async def job_counts(self) -> Mapping[JobStatus, int]:
+        """How many jobs of all tenants there are, by their status."""
+        return await self._read(jobs.counts)
 
     async def version(self, tenant: str, collection: str) -> int:
         """The number of the last commit that wrote to the collection."""

@@ -142,10 +142,10 @@ class Draft:
     ) -> None:
         """What a record is before an event; ``old`` are its vectors, None where they stay."""
         content, metadata, _, _, _, type, importance, event_at, expires_at, *rest = values(before)
-        payload, _, ttl, archived, index_texts = rest
+        payload, _, ttl, archived, index_texts, sources = rest
         of = (eid, collection.key, before.seq)
         first = (content, metadata, type, importance, event_at, expires_at)
-        last = (payload, ttl, archived, index_texts, old)
+        last = (payload, ttl, archived, index_texts, sources, old)
         self._images.append((*of, *first, before.created_at, before.updated_at, *last))
 
     def remove_images(self, rid: int) -> None:

@@ -55,7 +55,7 @@ async def erased(connection: Connection, after: int) -> list[tuple[int, str, str
     return [(eid, tenant, user_id) for eid, tenant, user_id in found]
 
 
-_LONG = ("content", "metadata", "payload", "index_texts")
+_LONG = ("content", "metadata", "payload", "index_texts", "sources")
 
 
 def _size(table: str) -> str:

@@ -15,7 +15,7 @@ from .draft import Draft, Entry, Key, namespace_text
 
 _KEPT = (
     "rid, content, metadata, type, importance, event_at, expires_at, created_at, updated_at, "
-    "payload, ttl, archived, index_texts"
+    "payload, ttl, archived, index_texts, sources"
 )
 """What an image copies of a memory's row."""
 
@@ -205,8 +205,9 @@ class History:
     async def _images(self, collection: Collection, rids: Sequence[int]) -> None:
         """Images of rows as they are, for the events that come next."""
         await self._connection.execute(
-            "INSERT INTO image SELECT $3 + n.place, m.cid, m." + _KEPT.replace(", ", ", m.") + ", "
-            "NULL FROM unnest($2::bigint[]) WITH ORDINALITY AS n(rid, place) "
+            f"INSERT INTO image (eid, cid, {_KEPT}) "
+            "SELECT $3 + n.place, m.cid, m." + _KEPT.replace(", ", ", m.") + " "
+            "FROM unnest($2::bigint[]) WITH ORDINALITY AS n(rid, place) "
             "JOIN memory m ON m.cid = $1 AND m.rid = n.rid",
             collection.key,
             rids,

@@ -24,6 +24,7 @@ MEMORY: Final[Mapping[str, str]] = {
     "ttl": "bigint",
     "archived": "boolean",
     "index_texts": "text",
+    "sources": "text",
     "created_at": "bigint",
     "updated_at": "bigint",
     "version": "bigint",
@@ -74,6 +75,7 @@ IMAGE: Final[Mapping[str, str]] = {
     "ttl": "bigint",
     "archived": "boolean",
     "index_texts": "text",
+    "sources": "text",
     "vectors": "bytea",
 }
 

@@ -17,6 +17,8 @@ from .. import (
     Embedding,
     Erase,
     Erased,
+    Learn,
+    Learned,
     Put,
     PutCollection,
     Record,
@@ -26,11 +28,12 @@ from .. import (
     Stored,
     Sweep,
     Update,
+    learning,
     rules,
 )
 from ..memory_rows import COLUMNS, condition, to_record
 from ..sql import Dialect, Sql
-from . import collections, restoring
+from . import collections, jobs, restoring
 from .clock import Clock
 from .connections import Connection
 from .dialect import numbered
@@ -128,6 +131,40 @@ class Operation:
         stored = replace(record, seq=before.seq, created_at=before.created_at)
         self._change(collection, entry, stored, now)
         return Stored(stored, created=False)
+
+    async def learn(self, write: Learn) -> Learned:
+        """Store a record unless what it says is known."""
+        record = write.record
+        collection = await self._collection(write.tenant, write.collection)
+        if collection is None:
+            collection = await self._make(
+                write.tenant, write.collection, write.embedding, record.created_at
+            )
+        else:
+            collection.embedding.check_given(write.embedding)
+        now = record.updated_at
+        for id in learning.ids(record):
+            record.id = id
+            there = await self.draft.entry(collection, id)
+            if there.record is None or there.record.is_expired(now):
+                break
+            if learning.is_known(there.record, record):
+                return self._link(collection, there, record)
+        if write.similar is not None:
+            similar = await self.draft.entry(collection, write.similar[0])
+            if learning.is_still(similar.record, record, write.similar[1]):
+                return self._link(collection, similar, record)
+        put = Put(write.tenant, write.collection, write.embedding, [record])
+        return Learned((await self._put_record(collection, record, put)).record, created=True)
+
+    def _link(self, collection: Collection, entry: Entry, record: Record) -> Learned:
+        known = entry.record
+        assert known is not None
+        after = learning.linked(known, record)
+        if after is None:
+            return Learned(known, created=False)
+        self._change(collection, entry, after, record.updated_at)
+        return Learned(after, created=False)
 
     def _change(
         self,
@@ -365,6 +402,7 @@ class Operation:
             alive = sum(is_alive for _, is_alive in found)
             records += alive
             kept += alive > 0
+        await jobs.erase(self._connection, write.tenant, write.user_id)
         events = await self.history.erased(write.tenant, write.user_id, write.at)
         return Erased(records, events, kept)
 

@@ -1,13 +1,14 @@
 """Searches: candidates, their ranking, and the records of the best."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
 from ... import times
-from .. import Candidates, Collection, Ranked, Record, SearchRequest
+from .. import Attributes, Candidates, Collection, Ranked, Record, SearchRequest
 from ..sql import Dialect
 from ..vector_index import normalised
 from . import rows
@@ -21,10 +22,23 @@ SELECT m.rid, m.version, v.data FROM memory m
 LEFT JOIN embedding v ON v.cid = m.cid AND v.rid = m.rid AND v.place = 0
 WHERE m.cid = $1 AND m.rid = ANY($2::bigint[])
 """
+_ATTRIBUTES = """
+SELECT m.rid, m.version, m.event_at, m.created_at, m.updated_at, m.importance FROM memory m
+WHERE m.cid = $1 AND m.rid = ANY($2::bigint[])
+"""
 
 
 class _NotRead(Exception):
-    """Vectors are asked for that are yet to be read."""
+    """Something of these records is asked for that is yet to be read.
+
+    Args:
+        read: what reads it.
+        rids: of which records.
+    """
+
+    def __init__(self, read: Callable[[Sequence[int]], Awaitable[None]], rids: list[int]) -> None:
+        self.read = read
+        self.rids = rids
 
 
 async def search(
@@ -64,7 +78,7 @@ class _Search:
         self._now = finder.now
         self._found = found
         self._vectors: dict[int, NDArray[np.float32]] = {}
-        self._wanted: list[int] = []
+        self._attributes: dict[int, Sequence[float | None]] = {}
 
     async def run(self) -> list[tuple[Record, float]]:
         """Rank and read.
@@ -81,7 +95,7 @@ class _Search:
         ]
 
     async def _rank(self) -> Ranked:
-        """Rank, and where vectors are asked for, once more when these are read."""
+        """Rank; where vectors or attributes are asked for, once more when these are read."""
         found = self._found
         candidates = Candidates(
             found.ids,
@@ -89,28 +103,48 @@ class _Search:
             found.keyword_ids,
             found.keyword_scores,
             vectors=self._known_vectors,
+            attributes=self._known_attributes,
         )
         while True:
             try:
                 if len(found.ids) < _IN_THREAD and not self._vectors:
                     return self._request.rank(candidates)
                 return await asyncio.to_thread(self._request.rank, candidates)
-            except _NotRead:
-                await self._read_vectors(self._wanted)
+            except _NotRead as missing:
+                await missing.read(missing.rids)
 
     def _known_vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        self._wanted = ids.tolist()
-        if not self._wanted:
+        wanted = ids.tolist()
+        if not wanted:
             return np.zeros((0, self._collection.embedding.dimension), np.float32)
-        if any(rid not in self._vectors for rid in self._wanted):
-            raise _NotRead
-        return np.stack([self._vectors[rid] for rid in self._wanted])
+        if any(rid not in self._vectors for rid in wanted):
+            raise _NotRead(self._read_vectors, wanted)
+        return np.stack([self._vectors[rid] for rid in wanted])
 
-    async def _read_vectors(self, rids: Sequence[int]) -> None:
-        found = await self._connection.fetch(_VECTORS, self._collection.key, rids)
+    def _known_attributes(self, ids: NDArray[np.int64]) -> Attributes:
+        wanted = ids.tolist()
+        if any(rid not in self._attributes for rid in wanted):
+            raise _NotRead(self._read_attributes, wanted)
+        return Attributes.of(ids, self._attributes)
+
+    async def _read_attributes(self, rids: Sequence[int]) -> None:
+        found = await self._read(_ATTRIBUTES, rids)
+        self._attributes.update((rid, values) for rid, _, *values in found)
+
+    async def _read(self, query: str, rids: Sequence[int]) -> list[asyncpg.Record]:
+        """Rows of records, which begin with their ids and versions.
+
+        Raises:
+            Again: one is gone, or has changed since it was found.
+        """
+        found = await self._connection.fetch(query, self._collection.key, rids)
         self._found.check((row["rid"], row["version"]) for row in found)
         if len(found) < len(set(rids)):
             raise Again
+        return found
+
+    async def _read_vectors(self, rids: Sequence[int]) -> None:
+        found = await self._read(_VECTORS, rids)
         nothing = np.zeros(self._collection.embedding.dimension, np.float32)
         for rid, _, data in found:
             given = nothing if data is None else np.frombuffer(data, "<f4")

@@ -20,6 +20,7 @@ _PAGE = f"""
 SELECT {{columns}} FROM (
     SELECT m.*, sum(octet_length(m.content) + octet_length(m.metadata)
         + coalesce(octet_length(m.payload), 0) + coalesce(octet_length(m.index_texts), 0)
+        + coalesce(octet_length(m.sources), 0)
     ) OVER (ORDER BY m.rid ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
     FROM (
         SELECT * FROM memory m WHERE {{condition}} AND m.rid > $1 ORDER BY m.rid LIMIT {_ROWS}

@@ -9,24 +9,33 @@ from agentmem_client.errors import APIError
 from ... import times
 from .. import (
     Archive,
+    ClaimJobs,
     Delete,
+    DeleteJob,
     DropCollection,
     Erase,
+    FinishJob,
     Forget,
+    ForgetJobs,
+    Learn,
     Outcome,
     Purge,
     Put,
     PutCollection,
+    PutJob,
     PutKey,
     Refresh,
+    RenewJobs,
     Restore,
+    RetryJob,
     RevokeKey,
     Sweep,
     Update,
     Write,
+    learning,
 )
 from ..sql import Dialect
-from . import keys
+from . import jobs, keys
 from .clock import Clock
 from .connections import Connection
 from .operation import Name, Operation
@@ -91,6 +100,8 @@ class Writer:
         match write:
             case Put():
                 return await operation.put(write)
+            case Learn():
+                return await operation.learn(write)
             case Update():
                 return await operation.update(write)
             case Delete():
@@ -118,6 +129,20 @@ class Writer:
                 return await keys.put(connection, write.key)
             case RevokeKey():
                 return await keys.revoke(connection, write.id, write.tenant, write.at)
+            case PutJob():
+                return await jobs.put(connection, write.job)
+            case ClaimJobs():
+                return await jobs.claim(connection, write)
+            case RenewJobs():
+                return await jobs.renew(connection, write)
+            case FinishJob():
+                return await jobs.finish(connection, write)
+            case RetryJob():
+                return await jobs.retry(connection, write)
+            case DeleteJob():
+                return await jobs.delete(connection, write)
+            case ForgetJobs():
+                return await jobs.forget(connection, write)
 
 
 def _wanted(writes: Sequence[Write]) -> tuple[set[Name], list[tuple[Name, str]]]:
@@ -128,7 +153,7 @@ def _wanted(writes: Sequence[Write]) -> tuple[set[Name], list[tuple[Name, str]]]
         match write:
             case PutCollection() | DropCollection():
                 names.add((write.tenant, write.name))
-            case Put() | Update() | Delete() | Restore() | Archive() | Refresh():
+            case Put() | Learn() | Update() | Delete() | Restore() | Archive() | Refresh():
                 name = (write.tenant, write.collection)
                 names.add(name)
                 with suppress(APIError):  # told when its turn comes
@@ -141,6 +166,9 @@ def _ids(write: Write) -> Sequence[str]:
     match write:
         case Put():
             return [record.id for record in write.records]
+        case Learn(record=record, similar=similar):
+            known = [] if similar is None else [similar[0]]
+            return [next(learning.ids(record)), *known]
         case Update() | Restore():
             return [write.id]
         case Delete(selection=selection) if selection.filter is None:

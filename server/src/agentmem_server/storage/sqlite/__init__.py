@@ -15,8 +15,10 @@ from uuid import uuid4
 
 import apsw
 from agentmem_client.errors import APIError, Unavailable
+from agentmem_client.models import JobStatus
 from filelock import Timeout
 
+from ... import times
 from ...telemetry.watch import NOBODY, Watch
 from .. import (
     EVERYBODY,
@@ -25,6 +27,8 @@ from .. import (
     EventPage,
     EventsRequest,
     Figures,
+    Job,
+    JobsRequest,
     ListRequest,
     NamespaceRequest,
     Outcome,
@@ -36,7 +40,7 @@ from .. import (
     Session,
     Write,
 )
-from . import events, figures, history, keys, reader, schema
+from . import events, figures, history, jobs, keys, reader, schema
 from .memory_state import MemoryState
 from .writer import Writer
 
@@ -47,6 +51,10 @@ _NAMES: Mapping[Callable[..., object], str] = {
     keys.get: "key",
     keys.listed: "keys",
     keys.any_there: "has_keys",
+    jobs.get: "job",
+    jobs.listed: "jobs",
+    jobs.next_due: "next_job",
+    jobs.counts: "job_counts",
 }
 """What these are called in metrics and traces; all others are by their own names."""
 
@@ -70,6 +78,7 @@ class SqliteStore:
         try:
             self._write_connection = schema.connect(path)
             schema.prepare(self._write_connection, path)
+            jobs.take_over(self._write_connection, times.now())
             self._read_connections: SimpleQueue[apsw.Connection] = SimpleQueue()
             for _ in range(readers):
                 self._read_connections.put(schema.connect(path, readonly=True))
@@ -204,6 +213,22 @@ class SqliteStore:
     async def has_keys(self) -> bool:
         """Whether there are API keys, be they revoked or expired."""
         return await self._read(keys.any_there)
+
+    async def job(self, tenant: str, id: str) -> Job | None:
+        """One job, if it is there."""
+        return await self._read(jobs.get, tenant, id)
+
+    async def jobs(self, tenant: str, request: JobsRequest) -> list[Job]:
+        """Jobs of a tenant, the newest first; without ``request`` and ``result``."""
+        return await self._read(jobs.listed, tenant, request)
+
+    async def next_job(self) -> int | None:
+        """When the next job of all tenants is due: to be tried, or to be taken over."""
+        return await self._read(jobs.next_due)
+
+    async def job_counts(self) -> Mapping[JobStatus, int]:
+        """How many jobs of all tenants there are, by their status."""
+        return await self._read(jobs.counts)
 
     async def version(self, tenant: str, collection: str) -> int:
         """The number of the last commit that wrote to the collection."""

@@ -95,6 +95,7 @@ def _sizes(
     found = connection.execute(
         f"SELECT {key}, octet_length(content) + octet_length(metadata) "
         "+ coalesce(octet_length(payload), 0) + coalesce(octet_length(index_texts), 0) "
+        "+ coalesce(octet_length(sources), 0) "
         f"FROM {table} WHERE {key} IN (SELECT value FROM json_each(?))",
         (wanted,),
     ).fetchall()

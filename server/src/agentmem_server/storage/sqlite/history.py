@@ -14,10 +14,13 @@ from .. import Collection, Record, Update, labels
 
 _KEPT = (
     "rid, content, metadata, type, importance, event_at, expires_at, created_at, updated_at, "
-    "payload, ttl, archived, index_texts"
+    "payload, ttl, archived, index_texts, sources"
 )
 """What an image copies of a memory's row."""
-_INSERT_IMAGE = f"INSERT INTO image VALUES ({', '.join('?' * (len(_KEPT.split(',')) + 2))})"
+_INSERT_IMAGE = (
+    f"INSERT INTO image (eid, {_KEPT}, vectors) "
+    f"VALUES ({', '.join('?' * (len(_KEPT.split(',')) + 2))})"
+)
 
 
 def first_version(connection: apsw.Connection, collection: Collection, id: str) -> int:
@@ -106,7 +109,7 @@ def cleared(connection: apsw.Connection, collection: Collection, at: int) -> Non
     _all_events(connection, collection, "expired", "expires_at <= ?", at)
     living = "(expires_at IS NULL OR expires_at > ?)"
     connection.execute(
-        f"INSERT INTO image SELECT ? + row_number() OVER (ORDER BY rid), {_KEPT}, NULL "
+        f"INSERT INTO image (eid, {_KEPT}) SELECT ? + row_number() OVER (ORDER BY rid), {_KEPT} "
         f"FROM memory WHERE cid = ? AND {living}",
         (last_event(connection), collection.key, at),
     )

@@ -44,8 +44,8 @@ class Memories:
         self._connection.execute(
             "INSERT INTO memory (rid, cid, id, content, metadata, user_id, agent_id, session_id, "
             "type, importance, event_at, expires_at, payload, namespace, ttl, archived, "
-            "index_texts, created_at, updated_at, version) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "index_texts, sources, created_at, updated_at, version) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 rid,
                 collection.key,
@@ -65,7 +65,7 @@ class Memories:
         self._connection.execute(
             "UPDATE memory SET content = ?, metadata = ?, user_id = ?, agent_id = ?, "
             "session_id = ?, type = ?, importance = ?, event_at = ?, expires_at = ?, "
-            "payload = ?, namespace = ?, ttl = ?, archived = ?, index_texts = ?, "
+            "payload = ?, namespace = ?, ttl = ?, archived = ?, index_texts = ?, sources = ?, "
             "updated_at = ?, version = ? WHERE rid = ?",
             (*values(after), after.updated_at, after.version, after.seq),
         )

@@ -18,6 +18,8 @@ from .. import (
     Embedding,
     Erase,
     Erased,
+    Learn,
+    Learned,
     Put,
     PutCollection,
     Record,
@@ -28,11 +30,12 @@ from .. import (
     Stored,
     Sweep,
     Update,
+    learning,
     rules,
 )
 from ..memory_rows import COLUMNS, to_record
 from ..sql import Sql
-from . import history, keyword_index, restoring, rows
+from . import history, jobs, keyword_index, restoring, rows
 from .memories import Memories
 from .memory_state import MemoryState
 from .pending_keywords import PendingKeywords
@@ -95,6 +98,38 @@ class Operation:
         stored = replace(record, seq=before.seq, created_at=before.created_at)
         self._change(collection, before, stored, now)
         return Stored(stored, created=False)
+
+    def learn(self, write: Learn) -> Learned:
+        """Store a record unless what it says is known."""
+        collection = self._state.draft(write.tenant, write.collection)
+        record = write.record
+        if collection is None:
+            collection = self._make(
+                write.tenant, write.collection, write.embedding, record.created_at
+            )
+        else:
+            collection.embedding.check_given(write.embedding)
+        now = record.updated_at
+        for id in learning.ids(record):
+            record.id = id
+            there = self._memories.find(collection, id)
+            if there is None or there.is_expired(now):
+                break
+            if learning.is_known(there, record):
+                return self._link(collection, there, record)
+        if write.similar is not None:
+            similar = self._memories.find(collection, write.similar[0])
+            if learning.is_still(similar, record, write.similar[1]):
+                return self._link(collection, similar, record)
+        put = Put(write.tenant, write.collection, write.embedding, [record])
+        return Learned(self._put_record(collection, record, put).record, created=True)
+
+    def _link(self, collection: Collection, known: Record, record: Record) -> Learned:
+        after = learning.linked(known, record)
+        if after is None:
+            return Learned(known, created=False)
+        self._change(collection, known, after, record.updated_at)
+        return Learned(after, created=False)
 
     def _change(
         self,
@@ -276,6 +311,7 @@ class Operation:
                 )
             records += alive
             collections += alive > 0
+        jobs.erase(self._connection, write.tenant, write.user_id)
         events = history.erased(self._connection, write.tenant, write.user_id, write.at)
         return Erased(records, events, collections)
 

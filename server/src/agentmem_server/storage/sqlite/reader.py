@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ... import times
 from .. import (
+    Attributes,
     Candidates,
     Collection,
     ListRequest,
@@ -181,6 +182,7 @@ def _candidates(
         keyword_ids=keyword_ids,
         keyword_scores=keyword_scores,
         vectors=lambda chosen: _vectors(index, chosen, collection.embedding.dimension),
+        attributes=lambda chosen: _attributes(connection, chosen),
     )
 
 
@@ -191,6 +193,7 @@ def _nothing(collection: Collection) -> Candidates:
         _NO_IDS,
         _NO_SCORES,
         vectors=lambda chosen: np.zeros((len(chosen), collection.embedding.dimension), np.float32),
+        attributes=lambda chosen: Attributes.of(chosen, {}),
     )
 
 
@@ -213,6 +216,17 @@ def _vectors(
     if index is None:
         return np.zeros((len(ids), dimension), dtype=np.float32)
     return index.vectors(ids)
+
+
+def _attributes(connection: apsw.Connection, ids: NDArray[np.int64]) -> Attributes:
+    if not len(ids):  # of nothing there is no carray
+        return Attributes.of(ids, {})
+    found = connection.execute(
+        "SELECT rid, event_at, created_at, updated_at, importance FROM memory "
+        "WHERE rid IN (SELECT value FROM carray(?))",
+        (apsw.carray(np.ascontiguousarray(ids)),),
+    )
+    return Attributes.of(ids, {rid: values for rid, *values in found})
 
 
 def _fetch(

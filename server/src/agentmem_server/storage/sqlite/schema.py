@@ -7,7 +7,7 @@ from agentmem_client.errors import Unavailable
 from filelock import FileLock
 
 APPLICATION_ID = 0x41474D4D  # "AGMM": tells our files from other SQLite files
-VERSION = 3
+VERSION = 4
 
 # Until 3.51.3 a WAL reset could lose committed writes (SQLite's release notes of that version).
 _SAFE_SQLITE = (3, 51, 3)
@@ -93,6 +93,52 @@ CREATE INDEX api_key_by_tenant ON api_key (tenant);
 """
 """What came with version 3."""
 
+_SOURCES = """
+-- A JSON array of [message ids, content, at]: see `records.Source`.
+ALTER TABLE memory ADD COLUMN sources TEXT;
+ALTER TABLE image ADD COLUMN sources TEXT;
+"""
+"""What came with version 4."""
+
+_JOB_TABLES = """
+-- See job_rows.py. AUTOINCREMENT: who is late with an attempt must not meet another job.
+CREATE TABLE job (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL,
+    id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    collection TEXT NOT NULL,
+    user_id TEXT,
+    agent_id TEXT,
+    session_id TEXT,
+    namespace TEXT,
+    caller TEXT,
+    status TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    due_at INTEGER,
+    error BLOB,
+    result BLOB,
+    UNIQUE (tenant, id)
+) STRICT;
+CREATE INDEX job_by_tenant ON job (tenant);
+CREATE INDEX job_by_tenant_status ON job (tenant, status);
+CREATE INDEX job_by_status ON job (status);
+CREATE INDEX job_by_due ON job (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX job_by_end ON job (updated_at) WHERE due_at IS NULL;
+CREATE INDEX job_by_user ON job (tenant, user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX job_by_caller ON job (tenant, caller) WHERE caller IS NOT NULL;
+
+-- Apart: a row is written anew with each change, and a request may have megabytes.
+CREATE TABLE job_request (
+    seq INTEGER PRIMARY KEY,
+    request BLOB NOT NULL
+) STRICT;
+"""
+"""Likewise."""
+
 _TABLES = (
     """
 -- AUTOINCREMENT: a key is never used twice, so that what was derived from a deleted row or
@@ -161,6 +207,8 @@ CREATE TABLE tag (
 ) STRICT, WITHOUT ROWID;
 """
     + _LATER_TABLES
+    + _SOURCES
+    + _JOB_TABLES
 )
 
 _MIGRATIONS = {
@@ -177,6 +225,7 @@ ALTER TABLE collection ADD COLUMN default_ttl INTEGER;
 ALTER TABLE memory ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
 """
     + _LATER_TABLES,
+    3: _SOURCES + _JOB_TABLES,
 }
 """What makes a file of one version a file of the next."""
 

@@ -12,29 +12,37 @@ from agentmem_client.errors import APIError, Unavailable
 
 from .. import (
     Archive,
+    ClaimJobs,
     Delete,
+    DeleteJob,
     DropCollection,
     Erase,
+    FinishJob,
     Forget,
+    ForgetJobs,
+    Learn,
     Outcome,
     Purge,
     Put,
     PutCollection,
+    PutJob,
     PutKey,
     Refresh,
+    RenewJobs,
     Restore,
+    RetryJob,
     RevokeKey,
     Sweep,
     Update,
     Write,
 )
-from . import history, keys, schema
+from . import history, jobs, keys, schema
 from .memory_state import MemoryState
 from .operation import Operation
 from .pending_keywords import PendingKeywords
 
 CollectionWrite: TypeAlias = (
-    Put | Update | Delete | Archive | Refresh | Restore | PutCollection | DropCollection
+    Put | Learn | Update | Delete | Archive | Refresh | Restore | PutCollection | DropCollection
 )
 """A write to one collection."""
 
@@ -157,6 +165,8 @@ class Writer:
         match write:
             case Put():
                 return operation.put(write)
+            case Learn():
+                return operation.learn(write)
             case Update():
                 return operation.update(write)
             case Delete():
@@ -183,6 +193,20 @@ class Writer:
                 return keys.put(self._connection, write.key)
             case RevokeKey():
                 return keys.revoke(self._connection, write.id, write.tenant, write.at)
+            case PutJob():
+                return jobs.put(self._connection, write.job)
+            case ClaimJobs():
+                return jobs.claim(self._connection, write)
+            case RenewJobs():
+                return jobs.renew(self._connection, write)
+            case FinishJob():
+                return jobs.finish(self._connection, write)
+            case RetryJob():
+                return jobs.retry(self._connection, write)
+            case DeleteJob():
+                return jobs.delete(self._connection, write)
+            case ForgetJobs():
+                return jobs.forget(self._connection, write)
 
     def _truncate(self) -> None:
         """Leave nothing in the WAL. Where a long read is in the way, a later sweep tries again."""

@@ -1,0 +1,116 @@
+"""Which memory, if any, says what a fact does in other words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..extraction import FoundFact
+from ..storage import (
+    Candidates,
+    Collection,
+    Put,
+    Ranked,
+    Record,
+    SearchRequest,
+    Selection,
+    Store,
+    learning,
+)
+from .likeness import PLAUSIBLE, SURE, differs_in_figures, says_no_more
+
+_DAY = 86_400_000_000
+_NEIGHBOURS = 5
+"""How many of the nearest memories may be what a fact says in other words."""
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A fact on its way to the store, or what is in its way.
+
+    Attributes:
+        similar: the id and the content of the memory that says the same.
+        similarity: the cosine of both.
+    """
+
+    fact: FoundFact
+    put: Put | Exception
+    similar: tuple[str, str] | None = None
+    similarity: float | None = None
+
+
+async def find_similar(
+    store: Store,
+    collection: Collection | None,
+    candidates: Sequence[Candidate],
+    known: Sequence[Record],
+) -> None:
+    """Find for each candidate what is there, or comes before it, that says the same.
+
+    Args:
+        store: where the memories are.
+        collection: the one that the facts go into; None: it isn't there yet.
+        candidates: the facts of one scope, with their vectors.
+        known: the memories that `FoundFact.known` is a place in.
+    """
+    before: list[Record] = []
+    for one in candidates:
+        if not isinstance(one.put, Put):
+            continue
+        fact = one.put.records[0]
+        if collection is not None:
+            told = None if one.fact.known is None else known[one.fact.known]
+            for record, cosine in await _nearest(store, collection, fact, told):
+                # Told is what the LLM has read; it may say something else by now.
+                is_told = told is not None and _key(record) == _key(told)
+                if _is_same(fact, record, cosine, is_told=is_told):
+                    one.similar, one.similarity = _key(record), cosine
+                    break
+        if one.similar is not None:
+            continue
+        for record in before:
+            cosine = _cosine(fact, record)
+            if _is_same(fact, record, cosine, is_told=False):
+                id = learning.fact_id(record.scope, record.content)
+                one.similar, one.similarity = (id, record.content), cosine
+                break
+        else:
+            before.append(fact)
+
+
+async def _nearest(
+    store: Store, collection: Collection, fact: Record, told: Record | None
+) -> list[tuple[Record, float]]:
+    """The memories of a fact's very scope that are nearest to it, and the told one, if any."""
+
+    def rank(found: Candidates) -> Ranked:
+        return found.ids, found.similarities
+
+    scope = Selection(fact.scope)
+    search = SearchRequest(scope, fact.vectors, [], 4 * _NEIGHBOURS, rank)
+    found = await store.search(collection, search)
+    nearest = [pair for pair in found if pair[0].scope == fact.scope][:_NEIGHBOURS]
+    if told is not None and all(record.id != told.id for record, _ in nearest):
+        of_told = replace(search, selection=replace(scope, ids=[told.id]))
+        nearest += await store.search(collection, of_told)
+    return nearest
+
+
+def _key(record: Record) -> tuple[str, str]:
+    return record.id, record.content
+
+
+def _is_same(fact: Record, other: Record, cosine: float, *, is_told: bool) -> bool:
+    """Whether two facts say the same, or the LLM has told so and nothing speaks against it."""
+    days = {one.event_at // _DAY for one in (fact, other) if one.event_at is not None}
+    if len(days) > 1:
+        return False
+    if is_told:
+        return cosine >= PLAUSIBLE and not differs_in_figures(fact.content, other.content)
+    return cosine >= SURE and says_no_more(fact.content, other.content)
+
+
+def _cosine(one: Record, other: Record) -> float:
+    a, b = (np.frombuffer(record.vectors or b"", "<f4").astype(float) for record in (one, other))
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / lengths if lengths else 0.0

@@ -1,0 +1,224 @@
+"""One question to the LLM: sent within the budget, and repeated where that may help.
+
+Needs the extra `openai`, whose client sends the requests; it repeats none itself, as each
+repetition waits for its turn, counts against the rate and is told to who watches.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import openai
+from agentmem_client.errors import ExtractionFailed, Unavailable
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+from ..telemetry.watch import Watch
+from . import Spent
+from .answers import Reading
+from .budget import Bounds, Budget
+from .dialect import Dialect
+from .failures import Failed, NotTaken, refusal, refused_by
+from .prompt import Prompt
+
+ATTEMPTS = 3
+LONGEST_RETRY_AFTER = 20.0
+"""Seconds that an attempt waits where the LLM says for how long; for longer the caller shall."""
+
+_backoff = wait_random_exponential(multiplier=0.5, max=8.0)
+_NOT_JSON = "json_validate_failed"
+"""Groq's, where the model did not write the JSON that it was held to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the LLM answered, as it is and as it is understood, and what that cost."""
+
+    text: str
+    reading: Reading
+    spent: Spent
+
+
+@dataclass(frozen=True, slots=True)
+class _Completion:
+    text: str
+    finish: str | None
+    is_refusal: bool
+    input_tokens: int
+    output_tokens: int
+
+
+class Chat:
+    """Asks one model of one API.
+
+    Args:
+        client: the API's.
+        model: its name there.
+        bounds: of an answer's tokens and of a call's time.
+        budget: whose turn it is.
+        watch: is told of each call.
+    """
+
+    def __init__(
+        self, client: openai.AsyncOpenAI, model: str, bounds: Bounds, budget: Budget, watch: Watch
+    ) -> None:
+        self._client = client
+        self._model = model
+        self._bounds = bounds
+        self._budget = budget
+        self._watch = watch
+        self._dialect = Dialect()
+
+    async def ask(self, prompt: Prompt, read: Callable[[str], Reading]) -> Answer:
+        """The answer to a prompt.
+
+        Raises:
+            ExtractionFailed: it is refused, cut off, or the API takes no such request.
+            Unavailable: the LLM can't be reached, or has no time.
+        """
+        spent: list[Spent] = []
+        first = dialect = self._dialect
+        is_learnt = True
+        while True:
+            try:
+                completion, reading = await self._attempts(prompt, dialect, read, spent)
+            except NotTaken as refused:
+                weaker = dialect.weaker(refused.text, refused.code)
+                if weaker is None:
+                    raise refused.error from None
+                dialect = weaker
+                is_learnt = is_learnt and refused.code != _NOT_JSON
+            except Failed as failed:
+                raise failed.error from None
+            else:
+                if is_learnt and dialect != first:
+                    self._dialect = dialect
+                return Answer(completion.text, reading, sum(spent, Spent()))
+
+    async def _attempts(
+        self,
+        prompt: Prompt,
+        dialect: Dialect,
+        read: Callable[[str], Reading],
+        spent: list[Spent],
+    ) -> tuple[_Completion, Reading]:
+        attempts = AsyncRetrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=_wait,
+            retry=retry_if_exception(_may_pass_soon),
+            reraise=True,
+        )
+        return await attempts(self._attempt, prompt, dialect, read, spent)
+
+    async def _attempt(
+        self,
+        prompt: Prompt,
+        dialect: Dialect,
+        read: Callable[[str], Reading],
+        spent: list[Spent],
+    ) -> tuple[_Completion, Reading]:
+        started = None
+        outcome = "cancelled"
+        cost = Spent(calls=1)
+        try:
+            async with self._budget.call():
+                started = time.perf_counter()
+                completion = await self._send(prompt, dialect)
+            cost = Spent(1, completion.input_tokens, completion.output_tokens)
+            self._check(completion)
+            reading = read(completion.text)
+            outcome = "malformed" if reading.problems else "answered"
+        except Failed as failed:
+            outcome = failed.outcome
+            raise
+        finally:
+            if started is not None:
+                spent.append(cost)
+                seconds = time.perf_counter() - started
+                self._watch.llm(outcome, seconds, cost.input_tokens, cost.output_tokens)
+        return completion, reading
+
+    async def _send(self, prompt: Prompt, dialect: Dialect) -> _Completion:
+        try:
+            # The client's timeout is for each step, so that a slow body could take for ever.
+            async with asyncio.timeout(self._bounds.timeout):
+                # The raw answer, as some APIs answer what the client's types don't allow for.
+                answer = await self._client.chat.completions.with_raw_response.create(
+                    model=self._model,
+                    messages=prompt,  # type: ignore[arg-type]
+                    **dialect.options(self._bounds.max_tokens),
+                )
+        except (TimeoutError, openai.APITimeoutError):
+            error = Unavailable(
+                f"the LLM did not answer within {self._bounds.timeout:g} s (AGENTMEM_LLM_TIMEOUT)"
+            )
+            raise Failed("timeout", error, may_pass=True) from None
+        except openai.APIStatusError as refused:
+            raise refused_by(refused, self._client.api_key) from None
+        except openai.APIError as broken:
+            kind = type(broken.__cause__ or broken).__name__
+            error = Unavailable(f"the LLM can't be reached ({kind})")
+            raise Failed("unavailable", error, may_pass=True) from None
+        try:
+            return _completion(answer.content)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            nonsense = ExtractionFailed(
+                "what AGENTMEM_LLM_URL leads to does not answer as OpenAI's chat API does: is it "
+                "the API's root, such as http://localhost:11434/v1?",
+                details={"reason": "malformed"},
+            )
+            raise Failed("malformed", nonsense) from None
+
+    def _check(self, completion: _Completion) -> None:
+        if completion.is_refusal or completion.finish == "content_filter":
+            raise Failed("refused", refusal())
+        if completion.finish == "length":
+            error = ExtractionFailed(
+                f"the LLM's answer is longer than {self._bounds.max_tokens} tokens, thoughts "
+                "included: send fewer messages at a time, or raise AGENTMEM_LLM_MAX_TOKENS",
+                details={"reason": "cut_off"},
+            )
+            raise Failed("cut_off", error)
+
+
+def _may_pass_soon(error: BaseException) -> bool:
+    if not isinstance(error, Failed) or not error.may_pass:
+        return False
+    return (error.error.retry_after or 0.0) <= LONGEST_RETRY_AFTER
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds before the next attempt, on top of what the LLM asks for."""
+    failed = state.outcome.exception() if state.outcome else None
+    asked = failed.error.retry_after if isinstance(failed, Failed) else None
+    return (asked or 0.0) + (_backoff(state) if asked is None else 0.1 * _backoff(state))
+
+
+def _completion(body: bytes) -> _Completion:
+    """The first choice of an answer. Raises one of many errors where it isn't one."""
+    answer = json.loads(body)
+    choice = answer["choices"][0]
+    message = choice["message"]
+    usage = answer.get("usage") or {}
+    return _Completion(
+        text=_text(message.get("content")),
+        finish=choice.get("finish_reason"),
+        is_refusal=bool(message.get("refusal")),
+        input_tokens=int(usage.get("prompt_tokens") or 0),
+        output_tokens=int(usage.get("completion_tokens") or 0),
+    )
+
+
+def _text(content: Any) -> str:
+    # Mistral's reasoning models answer with parts, of which the thoughts are others.
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if part.get("type") == "text")
+    return "" if content is None else str(content)

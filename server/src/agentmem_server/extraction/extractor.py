@@ -1,0 +1,112 @@
+"""Facts by an LLM."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import openai
+from agentmem_client.errors import ExtractionFailed, InvalidRequest
+from agentmem_client.models import Message
+from limits.aio.storage import Storage
+
+from ..telemetry.watch import Watch
+from . import Found
+from .answers import read_answer
+from .budget import Bounds, Budget
+from .chat import Chat
+from .prompt import estimated_tokens, first_prompt, fitting, repair_prompt
+
+
+class LLMExtractor:
+    """A model of an OpenAI-compatible API; `open_extractor` makes it.
+
+    Attributes:
+        budget: tells how many conversations are ``pending``.
+    """
+
+    def __init__(
+        self,
+        client: openai.AsyncOpenAI,
+        model: str,
+        bounds: Bounds,
+        windows: Storage,
+        clock: Callable[[], float],
+        watch: Watch,
+    ) -> None:
+        self._client = client
+        self._bounds = bounds
+        self.budget = Budget(bounds, windows, clock)
+        self._chat = Chat(client, model, bounds, self.budget, watch)
+
+    @property
+    def pending(self) -> int:
+        """How many conversations were accepted and not yet answered."""
+        return self.budget.pending
+
+    async def extract(
+        self,
+        messages: Sequence[Message],
+        instructions: str | None = None,
+        known: Sequence[str] = (),
+    ) -> Found:
+        """The facts in a conversation; see `Extractor`.
+
+        Of what is known, as much goes to the LLM as there is room for, the first first.
+        """
+        prompt = first_prompt(messages, instructions, {})
+        tokens = estimated_tokens(prompt)
+        if tokens > self._bounds.max_input_tokens:
+            raise InvalidRequest(
+                f"the conversation has about {tokens} tokens with its prompt, of at most "
+                f"{self._bounds.max_input_tokens}: send fewer messages at a time, or raise "
+                "AGENTMEM_LLM_MAX_INPUT_TOKENS"
+            )
+        shown = fitting(known, self._bounds.max_input_tokens - tokens)
+        if shown:
+            prompt = first_prompt(messages, instructions, shown)
+        read = partial(read_answer, messages=messages, known=shown)
+        async with self.budget.conversation():
+            answer = await self._chat.ask(prompt, read)
+            facts, spent = answer.reading.facts, answer.spent
+            if answer.reading.problems:
+                again = repair_prompt(
+                    prompt,
+                    answer.text,
+                    answer.reading.problems,
+                    some_are_good=bool(facts),
+                    max_tokens=self._bounds.max_tokens,
+                )
+                repaired = await self._chat.ask(again, read)
+                if repaired.reading.problems:
+                    raise ExtractionFailed(
+                        "the LLM's answer can't be used, nor what it made of it when asked again: "
+                        f"{repaired.reading.problems[0]}",
+                        details={"reason": "malformed"},
+                    )
+                facts = facts + repaired.reading.facts
+                spent = spent + repaired.spent
+        return Found(sorted(facts, key=lambda fact: fact.messages), spent)
+
+    async def close(self) -> None:
+        """Close the connections to the LLM."""
+        await self._client.close()
+
+
+def open_llm_extractor(
+    url: str,
+    key: str | None,
+    model: str,
+    bounds: Bounds,
+    windows: Storage,
+    clock: Callable[[], float],
+    watch: Watch,
+) -> LLMExtractor:
+    """Make one; nothing is asked yet. See `open_extractor`."""
+    client = openai.AsyncOpenAI(
+        base_url=url,
+        # Services at home need none, but the client insists on one, and looking for it in the
+        # environment it would send OpenAI's key to another's address.
+        api_key="none" if key is None else key,
+        timeout=bounds.timeout,
+        max_retries=0,
+    )
+    return LLMExtractor(client, model, bounds, windows, clock, watch)
