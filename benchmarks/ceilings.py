@@ -5,7 +5,7 @@ answers as many bytes; the same rows written to the same tables by prepared stat
 server; numpy over the same vectors; and the embedder alone. Each row says what the target is, and
 whether it was met. `-` before a target's unit stands for what the endpoint's own time was.
 
-    python benchmarks/limits.py [--size 100000] [--rounds 5] [--only TEXT] [--json figures.json]
+    python benchmarks/ceilings.py [--size 100000] [--rounds 5] [--only TEXT] [--json figures.json]
 """
 
 import argparse
@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 import uvicorn
+from _alone import BareWrites, Spent, Transaction, embedded_alone, recorded
 from _asking import Asked, Figures, Target
 from _bare import bare_server
-from _ceilings import BareWrites, Spent, Transaction, embedded_alone, recorded
 from _memories import Made, Maker, best, encoded
 from agentmem_server.embedding.builtin import BuiltinEmbedder
 
