@@ -13,6 +13,8 @@ from agentmem_client import AgentMemClient
 from agentmem_client.endpoints import ENDPOINTS
 from agentmem_server.settings import Settings
 
+from tests.llm_server import LLM, Reply
+
 if TYPE_CHECKING:
     from tests.conftest import MakeServer, Postgres, Server
 
@@ -67,6 +69,7 @@ SAID = {
     "README": ["The cat is called Mia.", '"score":', '"status":"healthy"'],
     "memories": ['"id":"tea"', '"total":1', '"ttl":null', '"deleted":1', '"default_ttl":2592000.0'],
     "search": ['"score":1.0', '"content":"The cat is called Mia."'],
+    "extraction": ['"status":"stored"', '"message_ids":["m1"]', '"score":1.0'],
     "history": ['"version":2', '"action":"deleted"', "event: added", '"memories":1,"events":4'],
     "keys": ["am_", "Ann's laptop", "is revoked", '"tenant":"globex"', '"rate_limit":500.0'],
     "transfer": ["exported 1 memories", "dry run", "unchanged 1", "stored 1", "made: notes"],
@@ -74,6 +77,17 @@ SAID = {
     "operations": ['"status":"healthy"', '"added_today":0', "agentmem_build_info{"],
 }
 """What the commands of a page must have answered, among other things."""
+
+
+FACT = {
+    "content": "Mia, Ann's cat, must not eat chicken.",
+    "type": "semantic",
+    "event_time": None,
+    "importance": 0.8,
+    "messages": [0],
+    "known": None,
+}
+"""What the LLM finds in any conversation."""
 
 
 def text_of(page: Path) -> str:
@@ -113,10 +127,13 @@ def run(page: Path, server: "Server", folder: Path, postgres: str) -> str:
 
 @pytest.mark.parametrize("name", SAID)
 def test_the_commands_of_a_page_run(
-    name: str, make_server: "MakeServer", tmp_path: Path, postgres: "Postgres"
+    name: str, make_server: "MakeServer", tmp_path: Path, postgres: "Postgres", llm: LLM
 ) -> None:
     page = README if name == "README" else SERVER / "docs" / f"{name}.md"
-    environment = {"AGENTMEM_ADMIN_KEY": ADMIN_KEY} if name == "keys" else {}
+    environment = {"AGENTMEM_LLM_URL": llm.url, "AGENTMEM_LLM_MODEL": "m"}
+    llm.answer = lambda _: Reply(facts=[FACT])
+    if name == "keys":
+        environment["AGENTMEM_ADMIN_KEY"] = ADMIN_KEY
     server = make_server(environment=environment).start()
     if name in ("transfer", "migrate"):  # which want the file for themselves
         with AgentMemClient(server.url) as memory:

@@ -16,6 +16,7 @@ from agentmem_client.errors import (
     InvalidRequest,
     Unavailable,
 )
+from pydantic_core import to_json
 
 from .. import keywords, times
 from ..access.callers import Caller
@@ -126,9 +127,11 @@ class Engine:
         )
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
-        self.learning = Learning(store, self._writes, self._preparation, self._in_flight, extractor)
-        self.history = History(store, self._writes, self._forget_copies)
         self.jobs = Jobs(store, self._writes, limits.job_attempts)
+        self.learning = Learning(
+            store, self._writes, self._preparation, self._in_flight, extractor, self.jobs
+        )
+        self.history = History(store, self._writes, self._forget_copies)
         store.on_erase(self._erased_elsewhere)
 
     @property
@@ -267,10 +270,8 @@ class Engine:
         ]
         if request.explain:
             for hit in hits:
-                hit.explanation = ranking.explanations[hit.seq]
-        answer = m.SearchAnswer.model_construct(hits=hits)
-        # Of a hit all is set but an explanation that nobody asked for.
-        body = answer.model_dump_json(exclude_unset=True).encode()
+                hit["explanation"] = ranking.explanations[hit["seq"]]
+        body = to_json({"hits": hits}, inf_nan_mode="null")
         until = holds_until(request, chosen, (record.expires_at for record, _ in found))
         return Found(body, until, refreshed)
 

@@ -44,6 +44,7 @@ from ..storage import (
     learning,
 )
 from .in_flight import InFlight
+from .jobs import Jobs
 from .outcomes import failure
 from .preparing import Preparation
 from .similar import Candidate, find_similar
@@ -72,6 +73,7 @@ class Learning:
         preparation: makes writes of memories.
         in_flight: what closing waits for.
         extractor: finds the facts; None: there is no LLM.
+        jobs: where what is to be learnt in the background waits.
     """
 
     def __init__(
@@ -81,12 +83,14 @@ class Learning:
         preparation: Preparation,
         in_flight: InFlight,
         extractor: Extractor | None,
+        jobs: Jobs,
     ) -> None:
         self._store = store
         self._writes = writes
         self._preparation = preparation
         self._in_flight = in_flight
         self._extractor = extractor
+        self._jobs = jobs
         self._answers: Cache[_Read] = Cache(max_entries=_KEPT, ttl=_KEPT_SECONDS)
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
 
@@ -147,6 +151,17 @@ class Learning:
         )
         return m.Extraction(id=request.id, status="done", facts=facts, usage=usage)
 
+    async def hand_in(self, caller: Caller, request: m.ExtractRequest) -> m.Extraction:
+        """Have the facts of a conversation learnt in the background, by a job of its id.
+
+        Raises:
+            APIError: as `check`.
+            Conflict: the id is that of another caller's job.
+        """
+        await self.check(caller, request)
+        job = await self._jobs.submit(caller, request)
+        return m.Extraction(id=request.id, status="queued", job=job)
+
     async def extract_fully(self, caller: Caller, request: m.ExtractRequest) -> m.Extraction:
         """As `extract`, but where single facts could not be stored, which repeating may mend.
 
@@ -174,8 +189,9 @@ class Learning:
         async def one(request: m.ExtractRequest | APIError) -> m.Extraction:
             if isinstance(request, APIError):
                 return m.Extraction(status="failed", error=failure(request))
+            work = self.hand_in if request.background else self.extract
             try:
-                return await self.extract(caller, request)
+                return await work(caller, request)
             except Exception as error:
                 return m.Extraction(id=request.id, status="failed", error=failure(error))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ... import times
 from .. import Attributes, Candidates, Collection, Ranked, Record, SearchRequest
 from ..sql import Dialect
-from ..vector_index import normalised
+from ..vectors import normalised
 from . import rows
 from .candidates import Again, Finder, Found
 from .connections import Connection

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from agentmem_client.models import Metric
-from agentmem_server.storage.vector_index import NEVER, VectorIndex
+from agentmem_server.storage.vectors import NEVER, VectorIndex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -185,10 +185,10 @@ def test_memory_is_given_back_when_most_are_removed() -> None:
     index = VectorIndex(4, "cosine")
     for rid in range(5_000):
         index.put(rid, packed([1, 0, 0, 0]), None)
-    full = index._rows.vectors.nbytes
+    full = index._table.rows.array.nbytes
     for rid in range(4_900):
         index.remove(rid)
-    assert index._rows.vectors.nbytes < full / 2
+    assert index._table.rows.array.nbytes < full / 2
 
 
 @pytest.mark.parametrize("seed", range(5))
