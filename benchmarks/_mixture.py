@@ -19,44 +19,42 @@ class Mixture:
 
     Args:
         dimension: numbers a vector.
-        seed: of the chance.
-        given: vectors of texts, which are then the first that are drawn; left out, random ones.
+        seed: of what is drawn.
+        given: vectors of texts, which are then the first that are drawn; left out, random ones,
+            the same for any seed.
     """
 
     def __init__(self, dimension: int = 384, seed: int = 0, given: Vectors | None = None) -> None:
         self._random = np.random.default_rng(seed)
         self._left = 0 if given is None else len(given)
         if given is None:
-            given = self._centres(dimension)
-        self._centred = given
+            given = _centres(dimension)
+        self._known = given
         spread = np.cov((given - given.mean(axis=0)).T) + 1e-9 * np.eye(given.shape[1])
         self._noise = np.linalg.cholesky(spread).T.astype(np.float32)
 
     def draw(self, count: int) -> Vectors:
         """The next vectors (count, d)."""
-        first = self._centred[len(self._centred) - self._left :][:count] if self._left else None
-        self._left -= 0 if first is None else len(first)
-        mixed = [self._mixed(min(20_000, count - start)) for start in range(0, count, 20_000)]
-        every = np.concatenate(mixed)
-        if first is not None:
-            every[: len(first)] = first
-        return every
+        start = len(self._known) - self._left
+        given = self._known[start : start + min(count, self._left)]
+        self._left -= len(given)
+        return np.concatenate([given, self._mixed(count - len(given))])
 
     def _mixed(self, count: int) -> Vectors:
-        random, known = self._random, self._centred
+        random, known = self._random, self._known
         one, other = random.integers(len(known), size=(2, count))
         share = random.uniform(0, 0.35, size=(count, 1)).astype(np.float32)
         noise = random.standard_normal((count, known.shape[1]), dtype=np.float32) @ self._noise
         return unit((1 - share) * known[one] + share * known[other] + np.float32(0.3) * noise)
 
-    def _centres(self, dimension: int) -> Vectors:
-        sizes = np.arange(1, dimension + 1) ** (-_DECAY / 2)
-        turned = np.linalg.qr(self._random.standard_normal((dimension, dimension)))[0]
-        spread = self._random.standard_normal((_CENTRES, dimension)) * sizes @ turned
-        centred = unit(spread.astype(np.float32))
-        return unit(
-            centred + np.float32(_LEANING) * unit(self._random.standard_normal((1, dimension)))
-        )
+
+def _centres(dimension: int) -> Vectors:
+    random = np.random.default_rng(2)
+    sizes = np.arange(1, dimension + 1) ** (-_DECAY / 2)
+    turned = np.linalg.qr(random.standard_normal((dimension, dimension)))[0]
+    centres = unit(random.standard_normal((_CENTRES, dimension)) * sizes @ turned)
+    side = unit(random.standard_normal((1, dimension)))
+    return unit(centres + np.float32(_LEANING) * side)
 
 
 def unit(vectors: NDArray[np.floating]) -> Vectors:

@@ -157,6 +157,7 @@ WAYS = {
     "bm25 of FTS5": {(keyword_search, "_NARROW"): 1},
     "counted once": {
         (keyword_search, "_NARROW"): 1,
+        (narrow_match, "_SMALL"): 1,
         (narrow_match, "_LARGE"): 0,
         (narrow_match, "_CALL"): 0,
         (postings, "_FREQUENT"): 1,
@@ -180,8 +181,9 @@ def test_each_way_finds_the_best_of_what_is_selected(
 
 @pytest.fixture
 def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The postings of a term or two are enough."""
+    """The postings of one term are enough."""
     monkeypatch.setattr(keyword_search, "_ENOUGH", 20)
+    monkeypatch.setattr(keyword_search, "_LEAST", 1)
     monkeypatch.setattr(keyword_search, "_NARROW", 0)
 
 
@@ -200,16 +202,22 @@ def test_bounds_drop_no_scope_and_no_filter_and_leave_nothing_out(
 
 
 @pytest.mark.usefixtures("bounded")
-def test_what_a_rare_word_brings_is_ranked_by_the_common_ones_too(searched: Searched) -> None:
-    """As if each came once, which is what nearly all of these memories have."""
-    query = "word60 word20"
+@pytest.mark.parametrize("corrected", [100, 0])
+def test_what_a_rare_word_brings_is_ranked_by_the_common_ones_too(
+    searched: Searched, monkeypatch: pytest.MonkeyPatch, corrected: int
+) -> None:
+    """By how often it has them, as far as there is time to ask."""
+    monkeypatch.setattr(keyword_search, "_CORRECTED", corrected)
+    query = "word60 word20 word30"
     rare = set(ids(searched.ranked("word60", Selection())))
-    common = set(ids(searched.ranked("word20", Selection())))
     found = searched.find(query, Selection(), len(rare))
-    assert set(ids(found)) == rare
-    alone = dict(searched.ranked("word60", Selection()))
-    with_both = {rid for rid, score in found if score > alone[rid] + 1e-9}
-    assert with_both == rare & common != set()
+    expected = [hit for hit in searched.ranked(query, Selection()) if hit[0] in rare]
+    if corrected:
+        check(found, expected)
+    else:
+        assert set(ids(found)) == rare
+        assert dict(found) != pytest.approx(dict(searched.ranked("word60", Selection())))
+        assert all(dict(found)[rid] < score + 1e-9 for rid, score in expected)
 
 
 @pytest.mark.usefixtures("bounded")

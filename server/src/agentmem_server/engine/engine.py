@@ -25,6 +25,7 @@ from ..cache import Cache
 from ..embedding import Embedder
 from ..embedding.batched import BatchedEmbedder
 from ..extraction import Extractor
+from ..pauses import with_pauses
 from ..sharing import NO_COPIES, Copies
 from ..storage import (
     STALE,
@@ -170,7 +171,7 @@ class Engine:
             _result(None, memory)
             if isinstance(memory, APIError)
             else _result(memory.id, next(outcomes))
-            for memory in memories
+            async for memory in with_pauses(memories)
         ]
 
     async def add_all(
@@ -264,14 +265,13 @@ class Engine:
             caller, request.collection, [record for record, _ in found]
         )
         dimension = _answered_dimension(collection, request.include_embeddings)
-        hits = [
-            records.to_hit(record, request.collection, score, dimension=dimension)
-            for record, score in found
-        ]
-        if request.explain:
-            for hit in hits:
-                hit["explanation"] = ranking.explanations[hit["seq"]]
-        body = to_json({"hits": hits}, inf_nan_mode="null")
+        hits = []
+        async for record, score in with_pauses(found):
+            hit = records.to_hit(record, request.collection, score, dimension=dimension)
+            if request.explain:
+                hit["explanation"] = ranking.explanations[record.seq]
+            hits.append(to_json(hit, inf_nan_mode="null"))
+        body = b'{"hits":[%b]}' % b",".join(hits)
         until = holds_until(request, chosen, (record.expires_at for record, _ in found))
         return Found(body, until, refreshed)
 
@@ -314,7 +314,10 @@ class Engine:
         if request.refresh_ttl:
             await self._refresh(caller, collection.name, found)
         dimension = _answered_dimension(collection, with_vectors)
-        return [records.to_memory(record, collection.name, dimension=dimension) for record in found]
+        return [
+            records.to_memory(record, collection.name, dimension=dimension)
+            async for record in with_pauses(found)
+        ]
 
     async def _refresh(self, caller: Caller, collection: str, found: Sequence[Record]) -> bool:
         """Start the time to live of what is being answered anew; whether any of it has one."""
@@ -361,7 +364,7 @@ class Engine:
         return m.PageAnswer.model_construct(
             memories=[
                 records.to_memory(record, collection.name, dimension=dimension)
-                for record in found.records
+                async for record in with_pauses(found.records)
             ],
             total=found.total,
             next_cursor=None if found.next is None else cursor.encode(caller, query, found.next),
@@ -478,7 +481,7 @@ class Engine:
     def _forget_here(self, tenant: str, user_id: str) -> None:
         self._results.cache.clear()
         self._embedder.clear()
-        self.learning.clear()
+        self.learning.forget(tenant, user_id)
         self.searches.forget(tenant, user_id)
         self.jobs.look_for_deleted()
 

@@ -10,6 +10,7 @@ from agentmem_client.errors import APIError, EmbedderMismatch, InvalidRequest, N
 from .. import times
 from ..access.callers import Caller
 from ..embedding.batched import BatchedEmbedder
+from ..pauses import with_pauses
 from ..storage import Embedding, Put, Store, Update
 from . import records
 
@@ -33,7 +34,7 @@ class Preparation:
         now = times.now()
         puts: list[Put | Exception] = []
         texts: list[tuple[int, str]] = []
-        for position, memory in enumerate(memories):
+        async for position, memory in with_pauses(enumerate(memories)):
             try:
                 put = await self._put(caller, memory, now)
             except APIError as refused:

@@ -210,6 +210,7 @@ FIELDS: Mapping[str, str] = {
     "results": "One outcome for each item, in the order of the request.",
     "revoked_at": "Since when the key is refused; null: it is not.",
     "scopes": "What the key may do.",
+    "sources": "Where the content comes from; null where nobody said.",
     "searches": "The searches.",
     "session_id": "The conversation that it belongs to.",
     "sessions": "The sessions.",

@@ -15,10 +15,14 @@ from ..bm25 import K1, B, rarity
 from . import keyword_index
 from .postings import Ids, Index
 
-_CALL = 30
-"""So many memories that have a term does FTS5's `bm25` count while ours looks at a selected one."""
+_SMALL = 0.005
+"""Up to this share of a large collection, scoring what is selected may be quicker by our function:
+FTS5's `bm25` counts anew in how many memories each word is."""
 _LARGE = 10_000
 """Memories of a collection, from which on such a count may be more than a millisecond."""
+_CALL = 30
+"""So many memories that have a word does `bm25` count while our function looks at a selected one.
+"""
 
 
 def match(
@@ -67,12 +71,10 @@ def match(
 
 def _weights(index: Index, words: Sequence[str], selected: int) -> list[float] | None:
     """What each word counts for; None where FTS5's `bm25`, which counts it anew, is quicker."""
+    if index.size < _LARGE or selected > _SMALL * index.size:
+        return None
     alone = terms.alone(words)
-    if (
-        index.size * len(words) <= _CALL * selected
-        or index.size < _LARGE
-        or len(alone) < len(words)
-    ):
+    if len(alone) < len(words):
         return None
     documents = [index.frequency(alone[word])[0] for word in words]
     if sum(documents) <= _CALL * selected:

@@ -6,7 +6,9 @@ and lengths are read for those alone that may be among the best.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import apsw
@@ -49,6 +51,7 @@ def prepare(connection: apsw.Connection, cid: int) -> None:
     known = _opened.get(connection)
     if known is None:
         known = _opened[connection] = _Opened()
+        connection.register_fts5_function("agentmem_count", _count)
     opened = known.collections
     if cid in opened:
         return
@@ -131,6 +134,17 @@ class Index:
             ).get
         )
 
+    def counts(self, word: str, ids: Ids) -> Ids:
+        """How often each of these few memories has a word, 25 µs each."""
+        table = f"keyword_{self.cid:d}"
+        rows = self.connection.execute(
+            f"SELECT k.rowid, agentmem_count({table}) FROM carray(?) AS wanted "
+            f"CROSS JOIN {table} AS k WHERE k.rowid = wanted.value AND {table} MATCH ?",
+            (apsw.carray(np.ascontiguousarray(ids)), f'text : "{word}"'),
+        )
+        found = dict(cast("Iterable[tuple[int, int]]", rows))
+        return np.array([found.get(rid, 0) for rid in ids.tolist()], dtype=np.int64)
+
     def lengths(self, ids: Ids) -> Ids:
         """The tokens of each of these memories, in both columns; one at least, and all there."""
         sizes = self.connection.execute(
@@ -140,6 +154,10 @@ class Index:
         ).get
         of_columns = _varints(bytes.fromhex(sizes)).reshape(-1, _COLUMNS)
         return np.asarray(of_columns.sum(axis=1), dtype=np.int64)
+
+
+def _count(match: apsw.FTS5ExtensionApi, *_nothing: "apsw.SQLiteValue") -> int:
+    return len(match.phrase_column_offsets(0, 1))
 
 
 def _varints(data: bytes) -> Ids:

@@ -9,8 +9,9 @@ import mmap
 import os
 import sys
 import tempfile
+import weakref
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,13 +76,12 @@ class FileRows:
     """
 
     def __init__(self, capacity: int, dimension: int, folder: Path) -> None:
-        file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  open while mapped
-        self._map(file, capacity, dimension)
+        self._map(_File(folder), capacity, dimension)
 
-    def _map(self, file: IO[bytes], capacity: int, dimension: int) -> None:
+    def _map(self, file: "_File", capacity: int, dimension: int) -> None:
         self._file = file
-        os.truncate(file.fileno(), capacity * dimension * 4)
-        mapped = mmap.mmap(file.fileno(), capacity * dimension * 4, access=mmap.ACCESS_READ)
+        os.truncate(file.descriptor, capacity * dimension * 4)
+        mapped = mmap.mmap(file.descriptor, capacity * dimension * 4, access=mmap.ACCESS_READ)
         self.array: Vectors = np.frombuffer(mapped, np.float32).reshape(capacity, dimension)
 
     def write(self, places: Slots, values: Vectors) -> None:
@@ -92,7 +92,7 @@ class FileRows:
             data = values[first:end].data.cast("B")
             offset = int(places[first]) * size
             while data:
-                written = os.pwrite(self._file.fileno(), data, offset)
+                written = os.pwrite(self._file.descriptor, data, offset)
                 data, offset = data[written:], offset + written
 
     def resized(self, capacity: int) -> "FileRows":
@@ -100,6 +100,15 @@ class FileRows:
         grown = FileRows.__new__(FileRows)
         grown._map(self._file, capacity, self.array.shape[1])
         return grown
+
+
+class _File:
+    """A file without a name, closed when nobody has rows in it any more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.descriptor, name = tempfile.mkstemp(prefix=".vectors-", dir=folder)
+        weakref.finalize(self, os.close, self.descriptor)
+        Path(name).unlink()
 
 
 def _runs(places: Slots) -> NDArray[np.int64]:
