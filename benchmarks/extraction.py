@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 from agentmem_client import AsyncAgentMemClient
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -46,6 +47,13 @@ def _conversations(count: int, name: str) -> list[dict[str, Any]]:
     ]
 
 
+async def _cpu(url: str) -> float:
+    """Seconds that the server has had of the processor; 0 where it doesn't say, as off Linux."""
+    async with httpx.AsyncClient() as client:
+        lines = (await client.get(f"{url}/metrics")).text.splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith("process_cpu_seconds"))
+
+
 async def _serially(memory: AsyncAgentMemClient, conversations: Sequence[dict[str, Any]]) -> int:
     done = [await memory.extract(**conversation) for conversation in conversations]
     return sum(len(one.facts) for one in done)
@@ -68,7 +76,7 @@ async def _measure(url: str, server: LLMServer, latency: float) -> list[dict[str
             llm = server.forget()
             llm.latency = latency
             conversations = _conversations(count, f"{learn.__name__} {count}")
-            started = time.perf_counter()
+            cpu, started = await _cpu(url), time.perf_counter()
             facts = await learn(memory, conversations)
             seconds = time.perf_counter() - started
             if facts != count * FACTS:
@@ -79,6 +87,7 @@ async def _measure(url: str, server: LLMServer, latency: float) -> list[dict[str
                     "conversations": count,
                     "seconds": seconds,
                     "bound": BOUNDS[count] * latency if learn is _together else None,
+                    "cpu_ms": 1e3 * (await _cpu(url) - cpu) / count,
                     "at_once": llm.most,
                     "calls": len(llm.requests),
                 }
@@ -87,11 +96,15 @@ async def _measure(url: str, server: LLMServer, latency: float) -> list[dict[str
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
-    print(f"{'':20}{'conversations':>14}{'seconds':>9}{'at most':>9}{'calls':>7}{'at once':>9}")
+    print(
+        f"{'':20}{'conversations':>14}{'seconds':>9}{'at most':>9}{'calls':>7}{'at once':>9}",
+        end="",
+    )
+    print(f"{'CPU ms each':>13}")
     for row in rows:
         bound = "" if row["bound"] is None else f"{row['bound']:.2f}"
         print(f"{row['how']:20}{row['conversations']:14}{row['seconds']:9.2f}{bound:>9}", end="")
-        print(f"{row['calls']:7}{row['at_once']:9}")
+        print(f"{row['calls']:7}{row['at_once']:9}{row['cpu_ms']:13.1f}")
 
 
 def main() -> int:

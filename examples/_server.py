@@ -85,6 +85,12 @@ def restart(api_url: str) -> bool:
     return True
 
 
+def process_id(api_url: str) -> int | None:
+    """The id of the process of this URL's server; None when it isn't ours."""
+    server = _own.get(api_url)
+    return None if server is None else server.process_id
+
+
 class _Server:
     """One server process, stopped by the id under which it was started."""
 
@@ -112,6 +118,11 @@ class _Server:
         except BaseException:  # an interrupt too: nothing that was started may stay behind
             self.stop()
             raise
+
+    @property
+    def process_id(self) -> int | None:
+        """The process' id while it runs."""
+        return None if self._process is None else self._process.pid
 
     def stop(self) -> None:
         """Ask it to end, so that what is in flight is answered; insist if it doesn't."""

@@ -25,12 +25,18 @@ from agentmem_client.errors import APIError, Conflict, Unavailable
 from agentmem_server import times
 from agentmem_server.cli import main
 from agentmem_server.storage import (
+    ClaimJobs,
     Delete,
+    DeleteJob,
     Embedding,
+    FinishJob,
+    Job,
     Put,
     PutCollection,
+    PutJob,
     PutKey,
     Record,
+    Scope,
     Selection,
     Update,
     Write,
@@ -54,7 +60,7 @@ TENANT, NOTES = "tenant", "notes"
 DAY = 86_400_000_000
 TABLES = (
     *("clock", "collection", "memory", "embedding", "tag", "keyword", "term", "event", "image"),
-    *("api_key", "migration"),
+    *("api_key", "job", "job_seq_seq", "migration"),
 )
 OWN = {"identity", "started_at", "finished_at"}
 """Columns that are each migration's own."""
@@ -91,6 +97,11 @@ def key(id: str) -> ApiKey:
     return ApiKey(id, b"\1" * 32, TENANT, "a key", frozenset(["read"]), None, 2.5, 1)
 
 
+def job(id: str) -> Job:
+    scope = Scope("u1", namespace=("a", "b"))
+    return Job(id, TENANT, "extract", NOTES, scope, "u1", "queued", b'{"id": 1}', 5, 5, 5, 6)
+
+
 async def write(url: str, *writes: Write) -> None:
     store = await open_store(url)
     try:
@@ -115,6 +126,11 @@ def writes(count: int) -> Iterator[Write]:
     yield Delete(TENANT, NOTES, Selection(ids=[f"m{number}" for number in range(0, count, 5)]))
     yield Put(TENANT, "other", EMBEDDING, [record(1), record(2, expires_at=times.now() + DAY)])
     yield PutKey(key("1"))
+    for id in ("done", "running", "queued", "gone"):
+        yield PutJob(job(id))
+    yield ClaimJobs(7, times.now() + DAY, 2, b"{}")
+    yield FinishJob(1, 1, 8, "done", result=b'{"id": "done", "status": "done"}')
+    yield DeleteJob(TENANT, "gone")
 
 
 def made(path: Path, count: int = 30) -> Path:
@@ -260,7 +276,13 @@ def test_what_is_finished_is_compared_again(
     receipt, told = capfd.readouterr()
     assert told == ""
     assert f"{path} and postgresql:///postgres?schema={Address.parse(url).schema} hold" in receipt
-    for line in ("2 collections", "26 memories", "6 vectors of deleted memories", "1 API keys"):
+    for line in (
+        "2 collections",
+        "26 memories",
+        "6 vectors of deleted memories",
+        "1 API keys",
+        "3 jobs",
+    ):
         assert f" {line}\n" in receipt
     before = content(url)
     assert main(arguments(path, url)) == 0
@@ -275,6 +297,40 @@ def test_what_is_finished_is_compared_again(
     receipt, told = capfd.readouterr()
     assert receipt == ""
     assert "a server has written to the database since" in told
+
+
+def test_jobs_go_on_where_they_are_moved_to(path: Path, postgres: "Postgres") -> None:
+    url = postgres.url()
+    assert main(arguments(path, url)) == 0
+
+    async def go_on() -> None:
+        store = await open_store(url)
+        try:
+            later = times.now() + 2 * DAY
+            claimed, kept = await store.write(
+                [ClaimJobs(later, later + DAY, 10, b"{}"), PutJob(job("new"))]
+            )
+            jobs: Any = claimed
+            assert [(one.id, one.attempts, one.request) for one in jobs] == [
+                ("queued", 1, b'{"id": 1}'),
+                ("running", 2, b'{"id": 1}'),
+            ]
+            new: Any = kept
+            assert new.seq == 5  # that of the one that is gone is not given again
+            done = await store.job(TENANT, "done")
+            assert done is not None
+            assert (done.status, done.seq, done.scope) == ("done", 1, job("done").scope)
+        finally:
+            await store.close()
+
+    asyncio.run(go_on())
+
+
+def test_a_job_that_changed_makes_it_another_file(path: Path, postgres: "Postgres") -> None:
+    url = postgres.url()
+    assert main(arguments(path, url)) == 0
+    asyncio.run(write(f"sqlite:///{path}", DeleteJob(TENANT, "queued")))
+    assert main(arguments(path, url)) == 1
 
 
 def test_an_empty_file(tmp_path: Path, postgres: "Postgres") -> None:
@@ -315,6 +371,10 @@ ELSEWHERE = {
     "a key": "UPDATE api_key SET revoked_at = 5",
     "a counter": "UPDATE clock SET eid = eid - 1",
     "what is forgotten": "UPDATE clock SET forgotten = 7",
+    "a job": "UPDATE job SET attempts = attempts + 1 WHERE id = 'running'",
+    "what a job is about": "UPDATE job SET request = '{}' WHERE id = 'queued'",
+    "a lost job": "DELETE FROM job WHERE id = 'done'",
+    "the number of jobs": "SELECT setval('job_seq_seq', 3)",
 }
 
 
@@ -375,7 +435,7 @@ def test_a_schema_that_is_not_empty(
     url = postgres.url()
     asyncio.run(write(url, write_one))
     before = content(url)
-    assert "holds memories or keys already: name a new one with ?schema=" in refused(
+    assert "holds memories, keys or jobs already: name a new one with ?schema=" in refused(
         path, url, capfd
     )
     assert content(url) == before

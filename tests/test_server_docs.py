@@ -71,6 +71,7 @@ SAID = {
     "search": ['"score":1.0', '"content":"The cat is called Mia."'],
     "extraction": ['"status":"stored"', '"message_ids":["m1"]', '"score":1.0'],
     "history": ['"version":2', '"action":"deleted"', "event: added", '"memories":1,"events":4'],
+    "jobs": ['{"jobs":[],"next_before":null}'],
     "keys": ["am_", "Ann's laptop", "is revoked", '"tenant":"globex"', '"rate_limit":500.0'],
     "transfer": ["exported 1 memories", "dry run", "unchanged 1", "stored 1", "made: notes"],
     "migrate": [" hold the same:", " 1 memories", "checksum "],

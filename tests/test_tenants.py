@@ -4,6 +4,7 @@ The intruder sends every operation once with the victim's ids, names, filters an
 with names that nobody has. Were anything of the victim's to be seen, the two answers would differ.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +18,7 @@ from agentmem_client import endpoints as e
 from websockets.asyncio.client import connect
 
 if TYPE_CHECKING:
-    from tests.conftest import MakeServer, OpenApi
+    from tests.conftest import FakeExtractor, MakeServer, OpenApi
 
 Json = dict[str, Any]
 ADMIN = "the-operator-has-a-key-of-many-characters"
@@ -67,8 +68,11 @@ GHOST = Names(
 
 
 @pytest.fixture
-async def api(open_api: "OpenApi", database_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    options = {"admin_key": ADMIN, "rate_limit": 100_000, "result_cache_ttl": 300}
+async def api(
+    open_api: "OpenApi", database_url: str, told: "FakeExtractor"
+) -> AsyncIterator[httpx.AsyncClient]:
+    options: Json = {"admin_key": ADMIN, "rate_limit": 100_000, "result_cache_ttl": 300}
+    options["extractor"] = told
     async with open_api(database_url=database_url, **options) as client:
         yield client
 
@@ -116,6 +120,21 @@ async def settle(api: httpx.AsyncClient, key: str, names: Names) -> Names:
     )
     event = history.json()["events"][-1]["id"]
     return replace(names, cursor=listed.json()["next_cursor"], event=event)
+
+
+async def learn(api: httpx.AsyncClient, key: str, names: Names) -> None:
+    """Have a job of the victim's done."""
+    headers = {"X-API-Key": key}
+    said = {"id": names.id, "background": True, "messages": [{"content": f"FACT: a {SECRET}."}]}
+    scope = {"user_id": names.user, "collection": names.collection}
+    answer = await api.post(e.EXTRACT.path, json={**said, **scope}, headers=headers)
+    assert answer.status_code == 202, answer.text
+    async with asyncio.timeout(20):
+        job: Json = {}
+        while job.get("status") != "done":
+            await asyncio.sleep(0.01)
+            job = (await api.get(e.GET_JOB.url(id=names.id), headers=headers)).json()
+    assert SECRET in json.dumps(job)
 
 
 def attempts(n: Names) -> Iterator[tuple[e.Endpoint[Any], str, Json | None, Json]]:
@@ -168,12 +187,22 @@ def attempts(n: Names) -> Iterator[tuple[e.Endpoint[Any], str, Json | None, Json
     yield e.LIST_COLLECTIONS, "", None, {}
     yield e.GET_COLLECTION, n.collection, None, {}
     yield e.STATS, "", None, {}
+    narrowed: list[Json] = [{}, {"user_id": n.user}, {"status": "done"}, {"before": 1_000_000}]
+    for wanted in narrowed:
+        yield e.LIST_JOBS, "", None, wanted
+    yield e.GET_JOB, n.id, None, {}
+    yield e.RETRY_JOB, n.id, None, {}
+    yield e.DELETE_JOB, n.id, None, {}
     yield e.LIST_KEYS, "", None, {}
     yield e.REVOKE_KEY, n.key, None, {}
     yield e.ERASE_USER, n.user, None, {}
     yield e.DELETE_COLLECTION, n.collection, None, {}
     # What stores comes last: from here on the intruder has things of these names itself.
     yield e.PUT_COLLECTION, n.collection, {"embedder": "client", "dimension": 3}, {}
+    said = {"id": n.id, "messages": [{"content": "nothing to learn"}], **scope}
+    yield e.EXTRACT, "", said, {}
+    yield e.EXTRACT_MANY, "", {"conversations": [said]}, {}
+    yield e.GET_JOB, n.id, None, {}
     mine = {"content": "mine", "embedding": [1.0, 2.0, 3.0], **place}
     yield e.ADD_MEMORY, "", {"id": n.id, **mine}, {}
     yield e.ADD_MEMORIES, "", {"memories": [{"id": n.deleted, **mine}]}, {}
@@ -217,7 +246,8 @@ async def everything(api: httpx.AsyncClient, key: str, names: Names) -> list[Any
         for id in (names.id, names.deleted):
             url = e.MEMORY_HISTORY.url(id=id)
             seen.append((await api.get(url, params=where, headers=headers)).json())
-    seen.append((await api.get(e.LIST_COLLECTIONS.path, headers=headers)).json())
+    for path in (e.LIST_COLLECTIONS.path, e.LIST_JOBS.path, e.GET_JOB.url(id=names.id)):
+        seen.append((await api.get(path, headers=headers)).json())
     return seen
 
 
@@ -245,6 +275,7 @@ async def test_two_tenants_find_nothing_of_each_other(api: httpx.AsyncClient) ->
     intruder = await make_key(api, tenant="two", name="intruder", scopes=every)
     twin = await make_key(api, tenant="six", name="intruder", scopes=every)
     names = await settle(api, owner["key"], VICTIM)
+    await learn(api, owner["key"], names)
     names = replace(names, key=owner["id"])
     before = await everything(api, owner["key"], names)
     assert SECRET in json.dumps(before)
@@ -275,6 +306,7 @@ async def test_two_users_of_a_tenant_find_nothing_of_each_other(api: httpx.Async
     intruder = await make_key(api, tenant="one", name="i", user_id="intruder-1")
     headers = {"X-API-Key": intruder["key"]}
     names = await settle(api, owner["key"], VICTIM)
+    await learn(api, owner["key"], names)
     before = await everything(api, owner["key"], names)
     assert SECRET in json.dumps(before)
     refused = 0

@@ -1,6 +1,7 @@
 import base64
 import contextlib
 import json
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -215,6 +216,30 @@ async def test_a_service_that_is_not_there_is_told_on_opening() -> None:
         async with opened(gone, dimension=None):
             pass
     assert caught.value.retryable
+
+
+async def test_no_error_tells_what_else_is_in_the_url(service: Service) -> None:
+    host = service.url.removeprefix("http://").removesuffix("/v1")
+    url = f"http://ann:hush@{host}/v1"
+    embedder = await open_embedder("openai", base_url=url, api_key="secret", model="m", dimension=4)
+    messages = []
+    service.answer = lambda _: b"{"
+    for status in (200, 400):
+        service.statuses = [status]
+        with pytest.raises(EmbedderUnavailable) as refused:
+            await embedder.embed(["a"])
+        messages.append(str(refused.value))
+    service.answer = embeddings  # of three numbers
+    with pytest.raises(EmbedderUnavailable) as refused:
+        await embedder.embed(["a"])
+    await embedder.close()
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as unused:
+        nobody = f"http://ann:hush@127.0.0.1:{unused.getsockname()[1]}/v1"
+    with pytest.raises(EmbedderUnavailable) as unreachable:
+        await open_embedder("openai", base_url=nobody, model="m")
+    messages += [str(refused.value), str(unreachable.value)]
+    assert all("127.0.0.1" in message for message in messages)
+    assert [message for message in messages if "hush" in message or "ann" in message] == []
 
 
 async def test_openais_key_is_not_sent_elsewhere(

@@ -381,6 +381,15 @@ async def test_ten_conversations_learn_it_side_by_side(opened: Opening, llm: LLM
         assert (await extractor.extract(CAT, None)).spent == ONE_CALL
 
 
+async def test_who_waits_for_a_turn_asks_as_others_have_learnt(
+    opened: Opening, llm: LLM, told: Told
+) -> None:
+    llm.refuses = {"json_schema"}
+    async with opened(concurrency=1) as extractor:
+        await asyncio.gather(*(extractor.extract(CAT, None) for _ in range(5)))
+    assert told.outcomes == ["rejected", *["answered"] * 5]
+
+
 async def test_json_that_a_model_failed_to_write_is_not_held_against_it(
     opened: Opening, llm: LLM
 ) -> None:

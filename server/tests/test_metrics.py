@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from agentmem_client import models as m
+from agentmem_client.errors import Unavailable
 from agentmem_server.access.callers import Caller
 from agentmem_server.batcher import Batcher
 from agentmem_server.engine.engine import Engine
@@ -169,7 +170,8 @@ async def test_a_store_tells_of_each_operation_on_its_threads(tmp_path: Path) ->
     assert told[1:] == [("get", read), ("page", read), ("search", read)] or told[1:] == [
         ("get", read),
         ("page", read),
-        ("load_vectors", written),
+        ("load_vectors", read),
+        ("end_loading", written),
         ("search", read),
     ]
 
@@ -244,3 +246,27 @@ async def test_an_event_loop_that_is_not_blocked_is_not_warned_of() -> None:
         async with watching_lag(lambda _: None):
             await asyncio.sleep(0.3)
     assert logs == []
+
+
+async def test_jobs_are_counted_and_so_is_what_attempts_came_to() -> None:
+    metrics = Metrics("1")
+    away = False
+
+    async def counts() -> dict[m.JobStatus, int]:
+        if away:
+            raise Unavailable("the database is away")
+        return {"queued": 3}
+
+    metrics.watch_jobs(counts)
+    metrics.job_attempt("done")
+    metrics.job_attempt("done")
+    metrics.job_attempt("retried")
+    found = await samples(metrics)
+    assert value(found, "jobs", status="queued") == 3
+    assert value(found, "jobs", status="failed") == 0
+    assert value(found, "job_attempts_total", outcome="done") == 2
+    assert value(found, "job_attempts_total", outcome="retried") == 1
+    away = True
+    found = await samples(metrics)
+    assert not [name for name, _ in found if name == "agentmem_jobs"]
+    assert value(found, "job_attempts_total", outcome="done") == 2

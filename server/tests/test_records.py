@@ -14,6 +14,7 @@ from agentmem_server.engine import records
 from agentmem_server.storage import Record
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
 EVENT = datetime(2023, 5, 8, 23, 30, 0, 123_456, tzinfo=timezone(timedelta(hours=-5)))
 FULL: dict[str, Any] = {
@@ -88,9 +89,9 @@ def test_a_vector_is_answered_only_when_asked_for() -> None:
 def test_a_hit_is_a_memory_with_a_score() -> None:
     record = records.to_record(memory(**FULL), now=7)
     hit = records.to_hit(record, "c", 0.25, dimension=3)
-    assert isinstance(hit, Hit)
     plain = records.to_memory(record, "c", dimension=3)
-    assert hit.model_dump() == {**plain.model_dump(), "score": 0.25}
+    whole = Hit.model_construct(**dict(plain), score=0.25)
+    assert to_json(hit) == whole.model_dump_json(exclude_unset=True).encode()
 
 
 EDGES = [

@@ -70,6 +70,12 @@ class Notes:
         return ranking.rank(self.candidates(chosen.mode)), ranking
 
 
+@pytest.fixture(autouse=True)
+def _stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time stands still: this module may have been read long before its tests."""
+    monkeypatch.setattr(times, "now", lambda: NOW)
+
+
 def ranked(notes: Notes, metric: m.Metric = "cosine", **fields: Any) -> list[tuple[int, float]]:
     (ids, scores), _ = notes.rank(request(**fields), metric)
     return list(zip(ids.tolist(), scores.tolist(), strict=True))

@@ -36,8 +36,8 @@ from agentmem_server.storage.postgres import dense, hnsw, keyword_index, keyword
 from agentmem_server.storage.postgres.connections import Address, Connection, connect, set_up
 from agentmem_server.storage.postgres.keyword_search import Query
 from agentmem_server.storage.postgres.statement import Statement
-from agentmem_server.storage.postgres.terms import of_query, terms
 from agentmem_server.storage.postgres.vectors import as_given, rows_of
+from agentmem_server.storage.terms import of_query, terms
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:

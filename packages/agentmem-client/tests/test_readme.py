@@ -23,6 +23,11 @@ STATS = {
 }  # fmt: skip
 RECEIPT = {"user_id": "ann", "memories": 1, "events": 1, "collections": 1, "erased_at": NOW}
 
+JOB = {
+    "id": "chat-7", "seq": 1, "kind": "extract", "status": "failed", "attempts": 5,
+    "max_attempts": 5, "collection": "default", "created_at": NOW, "updated_at": NOW,
+}  # fmt: skip
+
 
 @pytest.fixture
 def server(
@@ -52,6 +57,11 @@ def server(
     respx_mock.post(f"{API}/memories/cat/restore").respond(json=memory_json(version=3))
     erased = event_json(2, action="erased", memory_id=None, user_id="ann", after=None)
     respx_mock.get(f"{API}/events").mock(return_value=feed(0, event_json(1), erased))
+    queued = {"id": "chat-7", "status": "queued", "job": JOB}
+    respx_mock.post(f"{API}/memories/extract").respond(202, json=queued)
+    respx_mock.get(f"{API}/jobs/chat-7").respond(json=JOB)
+    respx_mock.post(f"{API}/jobs/chat-7/retry").respond(json={**JOB, "status": "queued"})
+    respx_mock.get(f"{API}/jobs").respond(json={"jobs": [JOB]})
     respx_mock.post(f"{API}/keys").respond(201, json=NEW_KEY)
     respx_mock.get(f"{API}/keys").respond(json={"keys": [NEW_KEY]})
     respx_mock.delete(f"{API}/keys/k1").respond(json=NEW_KEY)

@@ -115,7 +115,7 @@ async def open_app(
         app = Starlette(
             routes=[
                 *MemoryRoutes(engine).routes(),
-                *ExtractionRoutes(engine.learning, engine.jobs).routes(),
+                *ExtractionRoutes(engine.learning).routes(),
                 *JobRoutes(engine.jobs).routes(),
                 *CatalogRoutes(engine.catalog).routes(),
                 *HistoryRoutes(engine.history).routes(),
@@ -151,7 +151,7 @@ async def open_app(
             await stack.enter_async_context(
                 engine.jobs.running(
                     engine.learning.extract_fully,
-                    pace=Pace(lease=settings.job_lease),
+                    pace=Pace(at_once=settings.llm_concurrency, lease=settings.job_lease),
                     tell=metrics.job_attempt,
                 )
             )

@@ -48,7 +48,7 @@ class ConnectionFailed(AgentMemError):
 
 
 class RequestTimedOut(AgentMemError):
-    """The server did not answer within the client's timeout."""
+    """The server did not answer within the client's timeout, or a job did not end in time."""
 
 
 class InvalidResponse(AgentMemError):

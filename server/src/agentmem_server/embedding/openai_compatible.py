@@ -45,7 +45,7 @@ class OpenAICompatibleEmbedder:
             found = await _request(self._client, self.name, batch, self._shorten_to)
             if found.shape[1] != self.dimension:
                 raise EmbedderUnavailable(
-                    f"{self.name} at {self._client.base_url} makes vectors of {found.shape[1]} "
+                    f"{self.name} at {_host(self._client)} makes vectors of {found.shape[1]} "
                     f"dimensions, not {self.dimension}",
                     retryable=False,
                 )
@@ -98,18 +98,23 @@ async def _request(
         )
     except openai.APIStatusError as error:
         raise EmbedderUnavailable(
-            f"{client.base_url} refuses to embed: {error}",
+            f"{_host(client)} refuses to embed: {error}",
             retryable=error.status_code in (408, 409, 429) or error.status_code >= 500,
         ) from error
     except openai.APIError as error:
         cause = f" ({error.__cause__})" if error.__cause__ else ""
-        raise EmbedderUnavailable(f"{client.base_url} can't be reached: {error}{cause}") from error
+        raise EmbedderUnavailable(f"{_host(client)} can't be reached: {error}{cause}") from error
     try:
         return unit(_parse(answer.content, len(texts)))
     except (KeyError, TypeError, ValueError) as error:
         raise EmbedderUnavailable(
-            f"{client.base_url} does not answer with embeddings: {error!r}", retryable=False
+            f"{_host(client)} does not answer with embeddings: {error!r}", retryable=False
         ) from error
+
+
+def _host(client: openai.AsyncOpenAI) -> str:
+    """Where a service is, for people: a URL may have a password before it, and a key after it."""
+    return client.base_url.netloc.decode()
 
 
 def _parse(body: bytes, count: int) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from agentmem_client.errors import (
     Unavailable,
 )
 from numpy.typing import NDArray
+from pydantic_core import to_json
 
 from .. import keywords, times
 from ..access.callers import Caller
@@ -26,6 +27,7 @@ from ..cache import Cache
 from ..embedding import Embedder
 from ..embedding.batched import BatchedEmbedder
 from ..extraction import Extractor
+from ..pauses import with_pauses
 from ..sharing import NO_COPIES, Copies
 from ..storage import (
     STALE,
@@ -129,10 +131,12 @@ class Engine:
         )
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
-        self.learning = Learning(store, self._writes, self._preparation, self._in_flight, extractor)
         self.filling = Filling(store, self._embedder, self._writes)
-        self.history = History(store, self._writes, self._forget_copies)
         self.jobs = Jobs(store, self._writes, limits.job_attempts)
+        self.learning = Learning(
+            store, self._writes, self._preparation, self._in_flight, extractor, self.jobs
+        )
+        self.history = History(store, self._writes, self._forget_copies)
         store.on_erase(self._erased_elsewhere)
 
     @property
@@ -171,7 +175,7 @@ class Engine:
             _result(None, memory)
             if isinstance(memory, APIError)
             else _result(memory.id, next(outcomes))
-            for memory in memories
+            async for memory in with_pauses(memories)
         ]
 
     async def add_all(
@@ -267,16 +271,13 @@ class Engine:
             caller, request.collection, [record for record, _ in found]
         )
         dimension = _answered_dimension(collection, request.include_embeddings)
-        hits = [
-            records.to_hit(record, request.collection, score, dimension=dimension)
-            for record, score in found
-        ]
-        if request.explain:
-            for hit in hits:
-                hit.explanation = ranking.explanations[hit.seq]
-        answer = m.SearchAnswer.model_construct(hits=hits)
-        # Of a hit all is set but an explanation that nobody asked for.
-        body = answer.model_dump_json(exclude_unset=True).encode()
+        hits = []
+        async for record, score in with_pauses(found):
+            hit = records.to_hit(record, request.collection, score, dimension=dimension)
+            if request.explain:
+                hit["explanation"] = ranking.explanations[record.seq]
+            hits.append(to_json(hit, inf_nan_mode="null"))
+        body = b'{"hits":[%b]}' % b",".join(hits)
         until = holds_until(request, chosen, (record.expires_at for record, _ in found))
         return Found(body, until, refreshed)
 
@@ -327,7 +328,10 @@ class Engine:
         if request.refresh_ttl:
             await self._refresh(caller, collection.name, found)
         dimension = _answered_dimension(collection, with_vectors)
-        return [records.to_memory(record, collection.name, dimension=dimension) for record in found]
+        return [
+            records.to_memory(record, collection.name, dimension=dimension)
+            async for record in with_pauses(found)
+        ]
 
     async def _refresh(self, caller: Caller, collection: str, found: Sequence[Record]) -> bool:
         """Start the time to live of what is being answered anew; whether any of it has one."""
@@ -374,7 +378,7 @@ class Engine:
         return m.PageAnswer.model_construct(
             memories=[
                 records.to_memory(record, collection.name, dimension=dimension)
-                for record in found.records
+                async for record in with_pauses(found.records)
             ],
             total=found.total,
             next_cursor=None if found.next is None else cursor.encode(caller, query, found.next),
@@ -491,7 +495,7 @@ class Engine:
     def _forget_here(self, tenant: str, user_id: str) -> None:
         self._results.cache.clear()
         self._embedder.clear()
-        self.learning.clear()
+        self.learning.forget(tenant, user_id)
         self.searches.forget(tenant, user_id)
         self.jobs.look_for_deleted()
 

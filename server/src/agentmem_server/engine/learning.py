@@ -5,6 +5,7 @@ extract: what is known of the same things -> one call of the LLM -> embed -> wha
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,12 @@ from weakref import WeakValueDictionary
 from agentmem_client import models as m
 from agentmem_client.errors import (
     APIError,
+    Conflict,
     ExtractionFailed,
     LLMNotConfigured,
     Unavailable,
 )
+from cachetools import TTLCache
 from pydantic import ValidationError
 from pydantic_core import to_json
 
@@ -44,15 +47,23 @@ from ..storage import (
     learning,
 )
 from .in_flight import InFlight
+from .jobs import Jobs
 from .outcomes import failure
 from .preparing import Preparation
 from .similar import Candidate, find_similar
 
 _KNOWN = 20
 """How many memories the LLM is shown that may say what the conversation does."""
+_LOOKED_THROUGH = 50_000
+"""How many characters of a conversation are looked through for words: what one call may be is less,
+and a body of many megabytes must hold nobody up."""
 _KEPT, _KEPT_SECONDS = 200, 600.0
 """How many answers of the LLM are kept, and for how long: a request that is sent again, because its
 answer was lost or the database was away, costs no second call."""
+
+
+_ERASED, _ERASED_SECONDS = 10_000, 3_600.0
+"""How many erasures are remembered, and for how long: longer than an LLM is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ class Learning:
         preparation: makes writes of memories.
         in_flight: what closing waits for.
         extractor: finds the facts; None: there is no LLM.
+        jobs: where what is to be learnt in the background waits.
     """
 
     def __init__(
@@ -81,14 +93,17 @@ class Learning:
         preparation: Preparation,
         in_flight: InFlight,
         extractor: Extractor | None,
+        jobs: Jobs,
     ) -> None:
         self._store = store
         self._writes = writes
         self._preparation = preparation
         self._in_flight = in_flight
         self._extractor = extractor
+        self._jobs = jobs
         self._answers: Cache[_Read] = Cache(max_entries=_KEPT, ttl=_KEPT_SECONDS)
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
+        self._erased: TTLCache[tuple[str, str], float] = TTLCache(_ERASED, _ERASED_SECONDS)
 
     async def check(self, caller: Caller, request: m.ExtractRequest) -> None:
         """Refuse what can't be done, before anything is paid for.
@@ -120,10 +135,11 @@ class Learning:
         Raises:
             ExtractionFailed: the LLM refuses, or its answer can't be used.
             Unavailable: the LLM can't be reached, or no fact could be stored now.
+            Conflict: the user was erased meanwhile.
             APIError: as `check`.
         """
         await self.check(caller, request)
-        answered = False
+        answered, began = False, time.monotonic()
 
         async def ask() -> _Read:
             nonlocal answered
@@ -134,6 +150,9 @@ class Learning:
             return _Read(found, known)
 
         read = await self._answers.get_or_compute(_digest(caller, request), ask)
+        erased = self._erased.get((caller.tenant, caller.user(request.user_id) or ""), 0.0)
+        if erased > began:
+            raise Conflict("the user was erased while the LLM read the conversation")
         facts = await self._learn(caller, request, read) if read.found.facts else []
         spent = read.found.spent if answered else None
         usage = (
@@ -146,6 +165,17 @@ class Learning:
             )
         )
         return m.Extraction(id=request.id, status="done", facts=facts, usage=usage)
+
+    async def hand_in(self, caller: Caller, request: m.ExtractRequest) -> m.Extraction:
+        """Have the facts of a conversation learnt in the background, by a job of its id.
+
+        Raises:
+            APIError: as `check`.
+            Conflict: the id is that of another caller's job.
+        """
+        await self.check(caller, request)
+        job = await self._jobs.submit(caller, request)
+        return m.Extraction(id=request.id, status="queued", job=job)
 
     async def extract_fully(self, caller: Caller, request: m.ExtractRequest) -> m.Extraction:
         """As `extract`, but where single facts could not be stored, which repeating may mend.
@@ -174,26 +204,25 @@ class Learning:
         async def one(request: m.ExtractRequest | APIError) -> m.Extraction:
             if isinstance(request, APIError):
                 return m.Extraction(status="failed", error=failure(request))
+            work = self.hand_in if request.background else self.extract
             try:
-                return await self.extract(caller, request)
+                return await work(caller, request)
             except Exception as error:
                 return m.Extraction(id=request.id, status="failed", error=failure(error))
 
         return list(await asyncio.gather(*map(one, requests)))
 
-    def clear(self) -> None:
-        """Let go of what is kept of conversations."""
+    def forget(self, tenant: str, user_id: str) -> None:
+        """Let go of what is kept of conversations; what is under way of a user is not stored."""
         self._answers.clear()
+        self._erased[tenant, user_id] = time.monotonic()
 
     async def _known(self, caller: Caller, request: m.ExtractRequest) -> list[Record]:
         """Memories of the very scope that have words of the conversation, the best first."""
         collection = await self._store.collection(caller.tenant, request.collection)
         if collection is None:
             return []
-        said = Counter(
-            term for one in request.messages for term in set(keywords.keyword_query(one.content))
-        )
-        terms = [term for term, _ in said.most_common(keywords.MAX_TERMS)]
+        terms = _terms(request.messages)
         found = await self._store.search(
             collection,
             SearchRequest(
@@ -248,6 +277,18 @@ class Learning:
                 record.sources = [Source(_message_ids(request, fact), None, record.created_at)]
             candidates.append(Candidate(fact, put))
         return candidates
+
+
+def _terms(messages: Sequence[m.Message]) -> list[str]:
+    """The words that most messages have, of as much as is read."""
+    said: Counter[str] = Counter()
+    left = _LOOKED_THROUGH
+    for message in messages:
+        said.update(set(keywords.keyword_query(message.content[:left])))
+        left -= len(message.content)
+        if left <= 0:
+            break
+    return [term for term, _ in said.most_common(keywords.MAX_TERMS)]
 
 
 def _by_keyword(found: Candidates) -> Ranked:

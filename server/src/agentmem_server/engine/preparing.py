@@ -11,6 +11,7 @@ from .. import times
 from ..access.callers import Caller
 from ..embedding import signs
 from ..embedding.batched import BatchedEmbedder, Embedded
+from ..pauses import with_pauses
 from ..storage import Embedding, Put, Store, Update
 from . import records
 
@@ -34,7 +35,7 @@ class Preparation:
         now = times.now()
         puts: list[Put | Exception] = []
         texts: list[tuple[int, str]] = []
-        for position, memory in enumerate(memories):
+        async for position, memory in with_pauses(enumerate(memories)):
             try:
                 put = await self._put(caller, memory, now)
             except APIError as refused:

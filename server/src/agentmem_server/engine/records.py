@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 from agentmem_client.errors import InvalidRequest
 from agentmem_client.models import (
     Event,
-    Hit,
     Memory,
     MemoryInput,
     MemoryUpdate,
@@ -76,9 +75,14 @@ def to_memory(record: Record, collection: str, *, dimension: int | None = None) 
     return Memory.model_construct(**_fields(record, collection, dimension))
 
 
-def to_hit(record: Record, collection: str, score: float, *, dimension: int | None = None) -> Hit:
-    """A found record as it is answered, with its vectors where their dimension is given."""
-    return Hit.model_construct(**_fields(record, collection, dimension), score=score)
+def to_hit(
+    record: Record, collection: str, score: float, *, dimension: int | None = None
+) -> dict[str, Any]:
+    """The fields of a `Hit`, in their order: making ten of the models would take 60 µs.
+
+    The vectors are among them where their dimension is given.
+    """
+    return {**_fields(record, collection, dimension), "score": score}
 
 
 def _fields(record: Record, collection: str, dimension: int | None) -> dict[str, Any]:

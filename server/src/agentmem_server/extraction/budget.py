@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from agentmem_client.errors import Overloaded, Unavailable
@@ -76,19 +76,19 @@ class Budget:
         finally:
             self.pending -= 1
 
-    @asynccontextmanager
-    async def call(self) -> AsyncIterator[None]:
-        """Wait for the turn of one call, which lasts until the context ends.
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """What is entered when there is room for one more call, and left when that is over."""
+        return self._slots
+
+    async def allow(self) -> None:
+        """Count one call, and wait until the rate allows it.
 
         Raises:
-            Unavailable: so many calls were made that the rate allows no other for too long.
+            Unavailable: so many calls were made that it would be too long.
         """
-        async with self._slots:
-            if self._rate is not None:
-                await self._take(self._rate)
-            yield
-
-    async def _take(self, rate: RateLimitItemPerMinute) -> None:
+        rate = self._rate
+        if rate is None:
+            return
         deadline = self._clock() + LONGEST_WAIT
         async with self._rate_queue:
             while not await self._limiter.hit(rate, "llm"):

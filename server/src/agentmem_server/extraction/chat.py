@@ -85,53 +85,57 @@ class Chat:
             Unavailable: the LLM can't be reached, or has no time.
         """
         spent: list[Spent] = []
-        first = dialect = self._dialect
-        is_learnt = True
-        while True:
-            try:
-                completion, reading = await self._attempts(prompt, dialect, read, spent)
-            except NotTaken as refused:
-                weaker = dialect.weaker(refused.text, refused.code)
-                if weaker is None:
-                    raise refused.error from None
-                dialect = weaker
-                is_learnt = is_learnt and refused.code != _NOT_JSON
-            except Failed as failed:
-                raise failed.error from None
-            else:
-                if is_learnt and dialect != first:
-                    self._dialect = dialect
-                return Answer(completion.text, reading, sum(spent, Spent()))
-
-    async def _attempts(
-        self,
-        prompt: Prompt,
-        dialect: Dialect,
-        read: Callable[[str], Reading],
-        spent: list[Spent],
-    ) -> tuple[_Completion, Reading]:
         attempts = AsyncRetrying(
             stop=stop_after_attempt(ATTEMPTS),
             wait=_wait,
             retry=retry_if_exception(_may_pass_soon),
             reraise=True,
         )
-        return await attempts(self._attempt, prompt, dialect, read, spent)
+        try:
+            answer: tuple[str, Reading] = await attempts(self._turn, prompt, read, spent)
+        except Failed as failed:
+            raise failed.error from None
+        return Answer(*answer, sum(spent, Spent()))
 
-    async def _attempt(
+    async def _turn(
+        self, prompt: Prompt, read: Callable[[str], Reading], spent: list[Spent]
+    ) -> tuple[str, Reading]:
+        """One turn: a call, and again in other words where the API doesn't take it.
+
+        They are all in one turn, or those who wait for theirs would all be refused before the first
+        has learnt what is taken.
+        """
+        async with self._budget.turn():
+            first = dialect = self._dialect
+            is_learnt = True
+            while True:
+                try:
+                    answer = await self._call(prompt, dialect, read, spent)
+                except NotTaken as refused:
+                    weaker = dialect.weaker(refused.text, refused.code)
+                    if weaker is None:
+                        raise
+                    dialect = weaker
+                    is_learnt = is_learnt and refused.code != _NOT_JSON
+                else:
+                    if is_learnt and dialect != first:
+                        self._dialect = dialect
+                    return answer
+
+    async def _call(
         self,
         prompt: Prompt,
         dialect: Dialect,
         read: Callable[[str], Reading],
         spent: list[Spent],
-    ) -> tuple[_Completion, Reading]:
-        started = None
+    ) -> tuple[str, Reading]:
+        """One call, which costs, counts against the rate and is told, whatever becomes of it."""
+        await self._budget.allow()
+        started = time.perf_counter()
         outcome = "cancelled"
         cost = Spent(calls=1)
         try:
-            async with self._budget.call():
-                started = time.perf_counter()
-                completion = await self._send(prompt, dialect)
+            completion = await self._send(prompt, dialect)
             cost = Spent(1, completion.input_tokens, completion.output_tokens)
             self._check(completion)
             reading = read(completion.text)
@@ -140,11 +144,10 @@ class Chat:
             outcome = failed.outcome
             raise
         finally:
-            if started is not None:
-                spent.append(cost)
-                seconds = time.perf_counter() - started
-                self._watch.llm(outcome, seconds, cost.input_tokens, cost.output_tokens)
-        return completion, reading
+            spent.append(cost)
+            seconds = time.perf_counter() - started
+            self._watch.llm(outcome, seconds, cost.input_tokens, cost.output_tokens)
+        return completion.text, reading
 
     async def _send(self, prompt: Prompt, dialect: Dialect) -> _Completion:
         try:

@@ -1,6 +1,7 @@
 """Find out who asks, before anything of a request is read."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from agentmem_client.endpoints import ENDPOINTS
@@ -83,6 +84,7 @@ def _check_local(headers: Headers) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def _is_local(url: str) -> bool:
     try:
         return is_loopback(urlsplit(url).hostname or "")

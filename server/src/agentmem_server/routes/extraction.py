@@ -8,7 +8,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..answers import answer
-from ..engine.jobs import Jobs
 from ..engine.learning import Learning
 from .http import caller, read_body, read_item, readable_id, route
 
@@ -16,9 +15,8 @@ from .http import caller, read_body, read_item, readable_id, route
 class ExtractionRoutes:
     """Learns facts, at once or in the background."""
 
-    def __init__(self, learning: Learning, jobs: Jobs) -> None:
+    def __init__(self, learning: Learning) -> None:
         self._learning = learning
-        self._jobs = jobs
 
     def routes(self) -> list[Route]:
         """One route an endpoint."""
@@ -28,9 +26,7 @@ class ExtractionRoutes:
         wanted = await read_body(request, m.ExtractRequest)
         if not wanted.background:
             return answer(await self._learning.extract(caller(request), wanted))
-        await self._learning.check(caller(request), wanted)
-        job = await self._jobs.submit(caller(request), wanted)
-        return answer(m.Extraction(id=wanted.id, status="queued", job=job), status=202)
+        return answer(await self._learning.hand_in(caller(request), wanted), status=202)
 
     async def extract_many(self, request: Request) -> Response:
         wanted = await read_body(request, m.ExtractManyRequest)

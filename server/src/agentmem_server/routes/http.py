@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from ..access.access import Access
 from ..access.callers import Caller
@@ -36,15 +37,29 @@ _MAX_NAME = 100
 
 def route(endpoint: Endpoint[Any], handler: Handler) -> Route:
     """The route of an endpoint: for those who may, and without parameters that it doesn't know."""
+    answering = _Answering(endpoint, handler)
+    return Route(endpoint.path, answering, methods=[endpoint.method], name=endpoint.name)
 
-    async def answers(request: Request) -> Response:
-        if endpoint.scopes:
-            access(request).require(*endpoint.scopes)
-        if endpoint.query is None:
+
+class _Answering:
+    """Answers an endpoint's requests; errors are the application's to answer.
+
+    An ASGI application: around a function Starlette would look for errors once more.
+    """
+
+    def __init__(self, endpoint: Endpoint[Any], handler: Handler) -> None:
+        self._scopes = endpoint.scopes
+        self._takes_query = endpoint.query is not None
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        if self._scopes:
+            access(request).require(*self._scopes)
+        if scope["query_string"] and not self._takes_query:
             read_query(request, m.Request)
-        return await handler(request)
-
-    return Route(endpoint.path, answers, methods=[endpoint.method], name=endpoint.name)
+        response = await self._handler(request)
+        await response(scope, receive, send)
 
 
 def access(request: HTTPConnection) -> Access:

@@ -24,6 +24,9 @@ IMAGE_COLUMNS = (
 )
 """An image ``i`` of an event ``e`` as `to_record` reads it."""
 
+_NARROWEST = ("session_id", "user_id", "agent_id")
+"""Parts of a scope, those first that hold the fewest memories as a rule."""
+
 
 def to_record(row: Sequence[Any]) -> Record:
     """The record of a row of `COLUMNS`, and of its vectors if there is one column more."""
@@ -69,14 +72,23 @@ def _sources(sources: Sequence[Source]) -> str:
     return to_json([(one.message_ids, one.content, one.at) for one in sources]).decode()
 
 
-def condition(collection: Collection, selection: Selection, now: int, dialect: Dialect) -> Sql:
-    """The SQL condition for the living rows of a collection that a selection means."""
-    parts = [
-        Sql("m.cid = ?", (collection.key,)),
-        Sql("(m.expires_at IS NULL OR m.expires_at > ?)", (now,)),
-    ]
-    for name, value in selection.scope.items():
-        parts.append(Sql(f"m.{name} = ?", (value,)))
+def condition(
+    collection: Collection, selection: Selection, now: int | None, dialect: Dialect
+) -> Sql:
+    """The SQL condition for the rows of a collection that a selection means.
+
+    Those that live at a time; without one, what has expired too.
+    """
+    parts = [Sql("m.cid = ?", (collection.key,))]
+    if now is not None:
+        parts.append(Sql("(m.expires_at IS NULL OR m.expires_at > ?)", (now,)))
+    scope = dict(selection.scope.items())
+    narrowest = next((name for name in _NARROWEST if name in scope), None)
+    if selection.ids is not None:
+        narrowest = None  # nothing is narrower than ids
+    for name, value in scope.items():
+        column = f"m.{name}" if name == narrowest else dialect.aside(f"m.{name}")
+        parts.append(Sql(f"{column} = ?", (value,)))
     if selection.scope.namespace is not None:
         parts.append(labels.within("m.namespace", selection.scope.namespace, dialect))
     if selection.ids is not None:

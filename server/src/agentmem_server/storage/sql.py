@@ -34,6 +34,7 @@ class Dialect:
     """What databases say differently.
 
     Attributes:
+        aside: a column for which the database is to use no index, where another has a better one.
         seq: the row id as an expression that compares with any number.
         contains: whether the string expression contains the marked one.
         matches: whether the string expression matches the marked pattern.
@@ -47,6 +48,7 @@ class Dialect:
         value: a tag's value likewise.
     """
 
+    aside: Callable[[str], str]
     seq: str
     contains: Callable[[str], str]
     matches: Callable[[str], str]

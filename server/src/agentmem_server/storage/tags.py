@@ -6,12 +6,12 @@ Arrays and objects only compare as wholes, so that a digest of their canonical J
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 from struct import pack, unpack
 from typing import Any, NamedTuple, TypeAlias
 
-from agentmem_client.filters import Path
+from agentmem_client.filters import escape
 
 NULL, BOOLEAN, NUMBER, STRING, ARRAY, OBJECT = range(6)
 ELEMENT = 8
@@ -51,7 +51,10 @@ class Tag(NamedTuple):
 
 def tags(metadata: Mapping[str, Any]) -> set[Tag]:
     """All index rows of a memory's metadata."""
-    return set(_walk((), metadata))
+    found: set[Tag] = set()
+    for key, value in metadata.items():
+        _add(escape(key), value, found)
+    return found
 
 
 def encode(value: Any) -> Value:
@@ -98,17 +101,16 @@ def short_path(path: str) -> str:
     return f"{path[:64]} {blake2b(path.encode(), digest_size=16).hexdigest()}"
 
 
-def _walk(keys: tuple[str, ...], value: Any) -> Iterator[Tag]:
-    path = str(Path(keys))
-    if keys:
-        yield Tag(path, *encode(value))
-    if isinstance(value, Mapping):
+def _add(path: str, value: Any, found: set[Tag]) -> None:
+    kind, indexed, full = encode(value)
+    found.add(Tag(path, kind, indexed, full))
+    if kind == OBJECT:
         for key, inner in value.items():
-            yield from _walk((*keys, key), inner)
-    elif isinstance(value, list | tuple):
+            _add(f"{path}.{escape(key)}", inner, found)
+    elif kind == ARRAY:
         for element in value:
             kind, indexed, full = encode(element)
-            yield Tag(path, kind + ELEMENT, indexed, full)
+            found.add(Tag(path, kind + ELEMENT, indexed, full))
 
 
 def _digest(value: Any) -> str:

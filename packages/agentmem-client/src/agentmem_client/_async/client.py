@@ -3,13 +3,14 @@
 from .admin import AsyncAdmin
 from .catalog import AsyncCatalog
 from .history import AsyncHistory
+from .jobs import AsyncJobs
 from .learning import AsyncLearning
 from .windows import AsyncWindows
 from .writing import AsyncWriting
 
 
 class AsyncAgentMemClient(
-    AsyncWriting, AsyncWindows, AsyncLearning, AsyncHistory, AsyncCatalog, AsyncAdmin
+    AsyncWriting, AsyncWindows, AsyncLearning, AsyncJobs, AsyncHistory, AsyncCatalog, AsyncAdmin
 ):
     """Talks to an AgentMem server, or to several of one database.
 

@@ -4,12 +4,13 @@
 from .admin import Admin
 from .catalog import Catalog
 from .history import History
+from .jobs import Jobs
 from .learning import Learning
 from .windows import Windows
 from .writing import Writing
 
 
-class AgentMemClient(Writing, Windows, Learning, History, Catalog, Admin):
+class AgentMemClient(Writing, Windows, Learning, Jobs, History, Catalog, Admin):
     """Talks to an AgentMem server, or to several of one database.
 
     ::

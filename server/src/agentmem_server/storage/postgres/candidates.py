@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from .. import Collection, SearchRequest, Selection
 from ..memory_rows import condition
 from ..sql import Dialect
+from ..terms import of_query
 from . import dense, hnsw, keyword_search
 from .connections import Connection
 from .dialect import numbered
 from .statement import Statement
-from .terms import of_query
 
 _PREPARE = """
 SELECT c.is_indexed, c.documents, c.words, array_agg(t.term), array_agg(t.documents)

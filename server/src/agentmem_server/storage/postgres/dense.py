@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import Collection
-from ..vector_index import Scores, VectorIndex
+from ..vectors import Scores, VectorIndex
 from . import hnsw
 from .connections import Connection
 from .statement import Statement

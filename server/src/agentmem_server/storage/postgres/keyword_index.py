@@ -15,8 +15,9 @@ from pydantic_core import from_json, to_json
 
 from ...keywords import MAX_PREVIOUS, keyword_text
 from .. import Record, labels
+from ..terms import counted, words
 from .connections import Connection
-from .terms import counted, keyed, words
+from .keyword_search import keyed
 
 _CHUNK = 1_000
 """How many memories are read at once, and what they were found by."""

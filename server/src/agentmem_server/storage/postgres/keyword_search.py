@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..bm25 import K1, B, rarity
 from .statement import Statement
-from .terms import keyed
 
 BOUND = 5_000
 """How many memories are scored, about, where no scope and no filter narrows a search: 3 µs each.
@@ -13,9 +13,6 @@ BOUND = 5_000
 Of 100,000 memories these hold 99 % of the ten best that scoring all would find, which takes 20
 times as long. Where a scope or a filter narrows, all that match are scored.
 """
-_K1, _B = 1.2, 0.75
-_LEAST = 1e-6
-"""The weight of a term that more than half of the memories have."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Query:
         known = sorted((documents[term], term) for term in terms if term in documents)
         return cls(
             keys=[keyed(cid, term) for _, term in known],
-            weights=[(_K1 + 1) * terms[term] * _rarity(size, count) for count, term in known],
+            weights=[(K1 + 1) * terms[term] * rarity(size, count) for count, term in known],
             documents=[count for count, _ in known],
             size=size,
             mean_length=words / size if size else 0.0,
@@ -70,10 +67,9 @@ class Query:
         return self.documents[0] > math.sqrt(self.size * BOUND)
 
 
-def _rarity(size: int, documents: int) -> float:
-    """A term's inverse document frequency."""
-    rarity = math.log((size - documents + 0.5) / (documents + 0.5))
-    return rarity if rarity > 0 else _LEAST
+def keyed(cid: int, term: str) -> str:
+    """A term as the table ``keyword`` has it, whose index is that of all collections."""
+    return f"{cid} {term}"
 
 
 def add(
@@ -105,8 +101,8 @@ def add(
         "words",
         "SELECT k.rid, x.score "
         f"FROM ({candidates}) AS k CROSS JOIN LATERAL ("
-        f"SELECT sum(f.weight * f.n / (f.n + {_K1 * (1 - _B):.2f}::float8 "
-        f"+ {_K1 * _B:.2f}::float8 * k.length / {mean}::float8)) AS score "
+        f"SELECT sum(f.weight * f.n / (f.n + {K1 * (1 - B):.2f}::float8 "
+        f"+ {K1 * B:.2f}::float8 * k.length / {mean}::float8)) AS score "
         "FROM (SELECT q.weight, (k.counts -> q.key)::integer AS n FROM asked q OFFSET 0) AS f"
         ") AS x WHERE x.score IS NOT NULL "
         f"ORDER BY x.score DESC, k.rid DESC LIMIT {statement.mark(depth)}",

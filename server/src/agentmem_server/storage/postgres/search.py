@@ -22,7 +22,7 @@ from .. import (
     Turns,
 )
 from ..sql import Dialect
-from ..vector_index import normalised
+from ..vectors import normalised
 from . import rows
 from .candidates import Again, Finder, Found
 from .connections import Connection

@@ -6,7 +6,7 @@ import numpy as np
 from agentmem_client.errors import InvalidRequest
 from agentmem_client.models import Metric
 
-from ..vector_index import normalised
+from ..vectors import normalised
 
 COLUMNS = (
     "(SELECT array_agg(v.data ORDER BY v.place) FROM embedding v WHERE v.cid = m.cid "

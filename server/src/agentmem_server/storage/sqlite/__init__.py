@@ -7,7 +7,6 @@ time, for what is kept in memory of it would go stale: a lock beside the file se
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Concatenate, ParamSpec, TypeVar
@@ -40,8 +39,11 @@ from .. import (
     Session,
     Write,
 )
+from ..vectors import VectorIndex
 from . import events, figures, history, jobs, keys, reader, schema
+from .loading import load_vectors
 from .memory_state import MemoryState
+from .threads import Threads
 from .writer import Writer
 
 _LONGEST_WRITE = 60.0
@@ -91,9 +93,10 @@ class SqliteStore:
         self._busy_since: float | None = None
         self._state = MemoryState(self._write_connection)
         self._listeners: list[Callable[[], None]] = []
+        self._loads: dict[int, asyncio.Task[VectorIndex]] = {}
         self._writer = Writer(self._write_connection, self._state)
-        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="agentmem-write")
-        self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix="agentmem-read")
+        self._write_thread = Threads(1, "agentmem-write")
+        self._read_threads = Threads(readers, "agentmem-read")
 
     @classmethod
     async def open(cls, path: str, *, readers: int, watch: Watch = NOBODY) -> "SqliteStore":
@@ -155,10 +158,7 @@ class SqliteStore:
         self, collection: Collection, request: SearchRequest
     ) -> list[tuple[Record, float]]:
         """The ranked records with their scores, best first."""
-        index = self._state.vectors(collection)
-        if index is None and request.vector is not None:
-            # On the writer's thread, so that no commit comes between the rows and the index.
-            index = await self._on_writer(self._state.load_vectors, collection)
+        index = None if request.vector is None else await self._index(collection)
         return await self._read(reader.search, collection, index, request)
 
     async def lacking_tokens(
@@ -248,13 +248,16 @@ class SqliteStore:
         """Finish what was accepted, fold the WAL into the file, and let go of it."""
 
         def close() -> None:
-            self._write_thread.shutdown(wait=True)
-            self._read_threads.shutdown(wait=True)
+            self._write_thread.close()
+            self._read_threads.close()
             for _ in range(self._readers):
                 self._read_connections.get_nowait().close()
             self._write_connection.close()
             self._lock.release()
 
+        for task in self._loads.values():
+            task.cancel()
+        await asyncio.gather(*self._loads.values(), return_exceptions=True)
         await asyncio.to_thread(close)
 
     async def _check_database(self) -> None:
@@ -272,11 +275,41 @@ class SqliteStore:
 
         await self._read(check)
 
+    async def _index(self, collection: Collection) -> VectorIndex:
+        """The collection's vectors, read into memory by the first who asks."""
+        index = self._state.vectors(collection)
+        if index is not None:
+            return index
+        task = self._loads.get(collection.key)
+        if task is None:
+            task = asyncio.create_task(self._load(collection))
+            self._loads[collection.key] = task
+            task.add_done_callback(lambda task: self._loaded(collection, task))
+        # Unlike awaiting a task, waiting for it doesn't cancel it with this request.
+        await asyncio.wait([task])
+        return task.result()
+
+    async def _load(self, collection: Collection) -> VectorIndex:
+        loading = self._state.begin_loading(collection)
+        try:
+            while await self._read(load_vectors, loading):
+                pass
+            # On the writer's thread, so that no commit comes between the last look and the index.
+            return await self._on_writer(self._state.end_loading, self._write_connection, loading)
+        except BaseException:
+            self._state.give_up_loading(loading)
+            raise
+
+    def _loaded(self, collection: Collection, task: "asyncio.Task[VectorIndex]") -> None:
+        del self._loads[collection.key]
+        if not task.cancelled():
+            task.exception()  # is told to those who wait, of whom there may be none left
+
     async def _on_writer(self, function: Callable[..., R], *args: object) -> R:
         self._busy_since = time.monotonic()
         try:
             timed = self._timed(function)
-            return await self._on(self._write_thread, timed, *args)
+            return await self._on(self._write_thread, lambda: timed(*args))
         finally:
             self._busy_since = None
 
@@ -308,9 +341,9 @@ class SqliteStore:
         return timed
 
     @staticmethod
-    async def _on(threads: Executor, function: Callable[..., R], *args: object) -> R:
+    async def _on(threads: Threads, function: Callable[[], R]) -> R:
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, function, *args)
+            return await threads.run(function)
         except apsw.Error as error:
             raise Unavailable(f"the database could not be read: {error}") from error
 

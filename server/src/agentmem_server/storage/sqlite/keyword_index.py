@@ -5,17 +5,17 @@ keyword text (`keywords.keyword_text`) and one token for each scope that it belo
 narrows a search inside the index; a look-up of row ids beside it would be far slower.
 """
 
-from collections.abc import Sequence
 from hashlib import blake2b
 
 import apsw
-import numpy as np
-from numpy.typing import NDArray
 
 from ... import times
 from ...keywords import keyword_text
 from .. import Record, Scope, labels
 from . import rows
+
+_SCOPES = tuple("uasn")
+"""What the tokens of scopes begin with: the first letters of their names."""
 
 
 def create(connection: apsw.Connection, cid: int) -> None:
@@ -87,59 +87,25 @@ def neighbour(
     return None if found is None else found[0]
 
 
-def match(
-    connection: apsw.Connection,
-    cid: int,
-    terms: Sequence[str],
-    scope: Scope,
-    depth: int,
-    now: int,
-    among: NDArray[np.int64] | None,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The memories that match best, as ids and BM25 scores (larger is better), best first.
-
-    Args:
-        connection: to read from.
-        cid: the collection.
-        terms: words, any of which may match.
-        scope: narrows inside the index.
-        depth: how many at most.
-        now: microseconds; what expired by then is left out.
-        among: only these record ids; None for all.
-    """
-    words = " OR ".join(f'"{term}"' for term in terms)
-    query = " AND ".join([*(f"scope : {token}" for token in _tokens(scope)), f"text : ({words})"])
-    # The unary plus keeps SQLite from driving the search by row ids, which FTS5 is slow at.
-    if among is None:
-        condition = (
-            "+rowid NOT IN (SELECT rid FROM memory WHERE cid = ? AND expires_at IS NOT NULL "
-            "AND expires_at <= ?)"
-        )
-        parameters: tuple[object, ...] = (cid, now)
-    else:
-        condition, parameters = "+rowid IN (SELECT value FROM carray(?))", (apsw.carray(among),)
-    rows = connection.execute(
-        f"SELECT rowid, -bm25(keyword_{cid:d}, 0, 1) AS score FROM keyword_{cid:d} "
-        f"WHERE keyword_{cid:d} MATCH ? AND {condition} ORDER BY score DESC, rowid DESC LIMIT ?",
-        (query, *parameters, depth),
-    ).fetchall()
-    ids = np.array([row[0] for row in rows], dtype=np.int64)
-    return ids, np.array([row[1] for row in rows], dtype=np.float64)
-
-
 def _own_tokens(record: Record) -> list[str]:
     """The tokens of every scope that a memory is in: its own namespace, and those around it."""
     path = record.namespace or ()
     around = [path[: depth + 1] for depth in range(len(path))]
     own = Scope(record.user_id, record.agent_id, record.session_id)
-    return _tokens(own) + [_token("namespace", labels.encode(one)) for one in around]
+    return scope_tokens(own) + [_token("namespace", labels.encode(one)) for one in around]
 
 
-def _tokens(scope: Scope) -> list[str]:
+def scope_tokens(scope: Scope) -> list[str]:
+    """What a memory's tokens must all have for it to be in a scope."""
     tokens = [_token(name, value) for name, value in scope.items()]
     if scope.namespace is not None:
         tokens.append(_token("namespace", labels.encode(scope.namespace)))
     return tokens
+
+
+def is_like_scope(term: str) -> bool:
+    """Whether a term looks as the token of a scope does."""
+    return term[:1] in _SCOPES and term[1:].isdecimal()
 
 
 def _token(name: str, value: str) -> str:

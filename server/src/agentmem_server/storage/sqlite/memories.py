@@ -58,7 +58,8 @@ class Memories:
         )
         record.seq = self._connection.last_insert_rowid()
         self._add_tags(collection, record)
-        self._index(collection, record, moved=True)
+        # A new row id is the largest of all: no turn comes after it.
+        self._index(collection, record, moved=rid is not None)
 
     def replace(self, collection: Collection, before: Record, after: Record) -> None:
         """Change a record that is there, of the same seq."""

@@ -1,11 +1,13 @@
 """What is kept in memory of the file: collections, write versions, vectors. All of it derived."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import apsw
 
 from .. import Collection, Embedding
-from ..vector_index import VectorIndex
+from ..vectors import DEFAULT, Change, Sizes, VectorIndex
+from .loading import Loading
 
 
 class MemoryState:
@@ -13,10 +15,15 @@ class MemoryState:
 
     Collections change in a draft while a transaction runs, for its later writes to see them, and
     for everybody when it is on disk; vectors and versions change only then.
+
+    Args:
+        connection: to the file.
+        sizes: from which sizes on vectors are kept in which way.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: apsw.Connection, sizes: Sizes = DEFAULT) -> None:
+        self._folder = Path(connection.filename).parent
+        self._sizes = sizes
         rows = connection.execute(
             "SELECT cid, tenant, name, embedder, model, dimension, metric, created_at, default_ttl "
             "FROM collection"
@@ -30,6 +37,8 @@ class MemoryState:
         self._versions: dict[tuple[str, str], int] = {}
         self._commits = 0
         self._vectors: dict[int, VectorIndex] = {}
+        self._loading: dict[int, Loading] = {}
+        self._changes: dict[int, dict[int, Change]] = {}
 
     def find(self, tenant: str, name: str) -> Collection | None:
         """One collection, if it is there."""
@@ -75,7 +84,8 @@ class MemoryState:
         return self._versions.get((tenant, name), 0)
 
     def bump(self, names: Iterable[tuple[str, str]]) -> None:
-        """A commit wrote to these collections."""
+        """A commit wrote to these collections; all that it changed in memory has been told."""
+        self._apply_changes()
         self._commits += 1
         self._versions.update(dict.fromkeys(names, self._commits))
 
@@ -83,47 +93,69 @@ class MemoryState:
         """The collection's index, if it was built already."""
         return self._vectors.get(collection.key)
 
-    def load_vectors(self, collection: Collection) -> VectorIndex:
-        """Build the collection's index from the file; on the writer thread, between commits."""
+    def begin_loading(self, collection: Collection) -> Loading:
+        """An index to be built from the file; from now on it is told of what changes."""
+        loading = Loading(collection, self._new_index(collection))
+        self._loading[collection.key] = loading
+        return loading
+
+    def end_loading(self, connection: apsw.Connection, loading: Loading) -> VectorIndex:
+        """The collection's index, as new as the last commit; on the writer thread."""
+        collection = loading.collection
         index = self._vectors.get(collection.key)
-        if index is None:
-            count = self._connection.execute(
-                "SELECT count(*) FROM memory WHERE cid = ?", (collection.key,)
-            ).get
-            rows = self._connection.execute(
-                "SELECT rid, data, expires_at FROM memory JOIN vector USING (rid) "
-                "WHERE cid = ? ORDER BY rid",
-                (collection.key,),
-            )
-            embedding = collection.embedding
-            index = VectorIndex.build(embedding.dimension, embedding.metric, rows, count)
-            self._vectors[collection.key] = index
-        return index
+        if index is not None:  # the collection was emptied meanwhile
+            return index
+        loading.catch_up(connection)
+        if self._loading.pop(collection.key, None) is not None:  # else it was deleted
+            self._vectors[collection.key] = loading.index
+        return loading.index
+
+    def give_up_loading(self, loading: Loading) -> None:
+        """An index could not be built."""
+        self._loading.pop(loading.collection.key, None)
 
     def put_vectors(
         self, collection: Collection, rid: int, vectors: bytes | None, expires_at: int | None
     ) -> None:
         """A record was stored; None leaves the vectors that it had."""
-        index = self._vectors.get(collection.key)
-        if index is None:  # not built yet: it will be built from the file
-            return
-        if vectors is None:
-            index.set_expiry(rid, expires_at)
-        else:
-            index.put(rid, vectors, expires_at)
+        changes = self._changes_of(collection)
+        if vectors is None and rid in changes:
+            before = changes[rid]
+            if before is None:  # removed, and stored again without any
+                return
+            vectors = before[0]
+        changes[rid] = vectors, expires_at
 
     def remove_vectors(self, collection: Collection, rids: Iterable[int]) -> None:
         """Records were deleted."""
-        index = self._vectors.get(collection.key)
-        if index is not None:
-            for rid in rids:
-                index.remove(rid)
+        self._changes_of(collection).update(dict.fromkeys(rids))
 
     def clear_vectors(self, collection: Collection) -> None:
         """A collection was emptied."""
-        embedding = collection.embedding
-        self._vectors[collection.key] = VectorIndex(embedding.dimension, embedding.metric)
+        self.drop_vectors(collection)
+        self._vectors[collection.key] = self._new_index(collection)
 
     def drop_vectors(self, collection: Collection) -> None:
         """A collection was deleted."""
+        self._changes.pop(collection.key, None)
+        self._loading.pop(collection.key, None)
         self._vectors.pop(collection.key, None)
+
+    def _changes_of(self, collection: Collection) -> dict[int, Change]:
+        return self._changes.setdefault(collection.key, {})
+
+    def _apply_changes(self) -> None:
+        """What one commit changed goes into the indexes at once, which takes a fraction."""
+        for key, changes in self._changes.items():
+            # In this order: an index that is being built is handed over by this thread alone.
+            if (index := self._vectors.get(key)) is not None:
+                index.apply(changes)
+            elif (loading := self._loading.get(key)) is not None:
+                loading.changed(changes)
+        self._changes.clear()
+
+    def _new_index(self, collection: Collection) -> VectorIndex:
+        embedding = collection.embedding
+        return VectorIndex(
+            embedding.dimension, embedding.metric, folder=self._folder, sizes=self._sizes
+        )

@@ -28,8 +28,8 @@ from .. import (
     labels,
 )
 from ..memory_rows import COLUMNS, to_record
-from ..vector_index import VectorIndex
-from . import keyword_index, rows
+from ..vectors import VectorIndex
+from . import keyword_search, postings, rows
 
 _ORDER_COLUMN = {"seq": "m.rid", "created_at": "m.created_at", "updated_at": "m.updated_at"}
 _NO_IDS = np.empty(0, dtype=np.int64)
@@ -180,6 +180,8 @@ def search(
     ``index`` is needed where the request has a vector. It is as new as the last commit, which may
     be newer than the snapshot; where the two disagree about a record, the search is done again.
     """
+    if request.terms:
+        postings.prepare(connection, collection.key)
     for attempt in range(_ATTEMPTS):
         with rows.snapshot(connection):
             candidates = _candidates(connection, collection, index, request)
@@ -209,19 +211,17 @@ def _candidates(
     if request.vector is not None and index is not None:
         ids, similarities = index.top(request.vector, request.depth, now, among)
     if request.terms and (among is None or len(among)):
-        # Scopes narrow inside the index; only what a filter says has to come from outside.
-        outside = among if request.selection.filter is not None else None
-        keyword_ids, keyword_scores = keyword_index.match(
+        keyword_ids, keyword_scores = keyword_search.match(
             connection,
             collection.key,
             request.terms,
-            request.selection.scope,
+            request.selection,
             request.depth,
             now,
-            outside,
+            among,
         )
-    only_keyword = np.setdiff1d(keyword_ids, ids)
-    if request.vector is not None and index is not None:
+    only_keyword = np.setdiff1d(keyword_ids, ids) if len(keyword_ids) else _NO_IDS
+    if request.vector is not None and index is not None and len(only_keyword):
         missing = index.scores(request.vector, only_keyword)
     else:
         missing = np.full(len(only_keyword), np.nan)
@@ -254,11 +254,7 @@ def _among(
     """The ids of the selected records; None where the selection is the whole collection."""
     if selection.filter is None and selection.scope == Scope():
         return None
-    condition = rows.condition(collection, selection, now)
-    found = connection.execute(
-        f"SELECT m.rid FROM memory m WHERE {condition.text}", condition.parameters
-    ).fetchall()
-    return np.array(found, dtype=np.int64).reshape(-1)
+    return rows.ids(connection, collection, selection, now)
 
 
 def _vectors(

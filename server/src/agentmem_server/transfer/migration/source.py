@@ -12,6 +12,7 @@ import apsw
 from agentmem_client.errors import NotFound, Unavailable
 from filelock import Timeout
 
+from ...storage import job_rows
 from ...storage.postgres.inserts import EVENT, IMAGE, MEMORY
 from ...storage.sqlite import schema
 from ...storage.sqlite.snapshot import one_state
@@ -27,6 +28,9 @@ API_KEY: Final = (
     *("expires_at", "revoked_at"),
 )
 """The columns of the smaller tables, here and there; for the others see `inserts`."""
+
+JOB: Final = (*job_rows.COLUMNS.split(", "), "request")
+"""Those of a job, likewise; its request stands apart here."""
 
 _MEMORY = ", ".join(f"m.{name}" for name in MEMORY)
 _EVENT = ", ".join(f"e.{name}" for name in EVENT)
@@ -47,6 +51,7 @@ class Numbers:
     rid: int
     eid: int
     forgotten: int
+    job: int
 
 
 class Source:
@@ -72,6 +77,7 @@ class Source:
             last.get("memory", 0),
             last.get("event", 0),
             self._number("SELECT eid FROM forgotten"),
+            last.get("job", 0),
         )
         self.collections: Mapping[int, Row] = {
             row[0]: row
@@ -83,15 +89,23 @@ class Source:
         self.identity = self._identity()
 
     def _identity(self) -> str:
-        """Every write makes an event, changes one of the small tables or renews an expiry."""
+        """Every write makes an event, changes a small table or a job, or renews an expiry."""
         digest = blake2b(digest_size=16)
         expiries = self._rows(
             "SELECT count(*), sum(expires_at % 1000000007) FROM memory WHERE expires_at IS NOT NULL"
         )
         counts = self._rows("SELECT (SELECT count(*) FROM memory), (SELECT count(*) FROM event)")
-        for row in chain([self.numbers], self.collections.values(), self.keys, expiries, counts):
+        jobs = self._rows("SELECT seq, status, attempts, updated_at, due_at FROM job ORDER BY seq")
+        small = chain(self.collections.values(), self.keys, jobs)
+        for row in chain([self.numbers], small, expiries, counts):
             digest.update(repr(row).encode())
         return digest.hexdigest()
+
+    def jobs(self) -> Iterator[Row]:
+        """All jobs, as rows of `JOB`, in their order."""
+        yield from self._rows(
+            f"SELECT {', '.join(JOB)} FROM job LEFT JOIN job_request USING (seq) ORDER BY seq"
+        )
 
     def count_memories(self, after: int = 0) -> int:
         """How many memories there are, expired or not, after a row id."""

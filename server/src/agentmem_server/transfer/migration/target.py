@@ -1,6 +1,6 @@
 """The PostgreSQL schema that memories are moved to: how far it is, and what is added to it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -22,7 +22,7 @@ from ...storage.postgres.connections import (
 from ...storage.postgres.dialect import dialect_of
 from ...storage.postgres.keyword_index import PendingKeywords
 from .chunks import COLUMNS, Chunk, Kind
-from .source import API_KEY, COLLECTION, Row, Source
+from .source import API_KEY, COLLECTION, JOB, Row, Source
 
 _KINDS: tuple[Kind, ...] = ("memory", "vector", "event")
 
@@ -33,6 +33,8 @@ PATIENCE = "10s"
 _SETTINGS = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0"
 
 _COUNTERS = "UPDATE clock SET commits = $1, cid = $2, rid = $3, eid = $4, forgotten = $5"
+
+_JOB_COUNTER = "SELECT setval('job_seq_seq', greatest($1::bigint, 1), $1 > 0)"
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,10 @@ class Target:
             state = await self._state(source)
             if state is not None:
                 return state
-            if clock.cid or clock.rid or clock.eid or await self._has_keys():
+            if clock.cid or clock.rid or clock.eid or await self._has_more():
                 raise Conflict(
-                    f"the schema {self._schema!r} holds memories or keys already: name a new one "
-                    "with ?schema= in --to"
+                    f"the schema {self._schema!r} holds memories, keys or jobs already: name a new "
+                    "one with ?schema= in --to"
                 )
             last = source.numbers
             numbers = (clock.commits, last.cid, last.rid, last.eid, last.forgotten)
@@ -87,6 +89,8 @@ class Target:
             collections = [(*row, clock.commits) for row in source.collections.values()]
             await self._copy("collection", (*COLLECTION, "version"), collections)
             await self._copy("api_key", API_KEY, source.keys)
+            await self._copy("job", JOB, source.jobs())
+            await connection.execute(_JOB_COUNTER, last.job)
             await connection.execute(
                 "INSERT INTO migration (source, commits, started_at) VALUES ($1, $2, $3)",
                 source.identity,
@@ -118,7 +122,9 @@ class Target:
 
     async def analyze(self) -> None:
         """Tell the planner what there is, and clear away what the filling has left behind."""
-        tables = "collection, memory, embedding, token, tag, keyword, term, event, image, api_key"
+        tables = (
+            "collection, memory, embedding, token, tag, keyword, term, event, image, api_key, job"
+        )
         await self.connection.execute(f"VACUUM (ANALYZE) {tables}")
 
     async def index(self) -> None:
@@ -159,8 +165,12 @@ class Target:
             )
         return State({kind: row[kind] for kind in _KINDS}, finished_at, row["commits"])
 
-    async def _has_keys(self) -> bool:
-        return bool(await self.connection.fetchval("SELECT EXISTS (SELECT FROM api_key)"))
+    async def _has_more(self) -> bool:
+        return bool(
+            await self.connection.fetchval(
+                "SELECT EXISTS (SELECT FROM api_key) OR EXISTS (SELECT FROM job)"
+            )
+        )
 
     async def _check_alone(self, state: State) -> None:
         commits = await self.connection.fetchval("SELECT commits FROM clock FOR UPDATE")
@@ -171,9 +181,8 @@ class Target:
                 f"begin anew after DROP SCHEMA {name} CASCADE, or with a new one (?schema= in --to)"
             )
 
-    async def _copy(self, table: str, columns: tuple[str, ...], rows: list[Row]) -> None:
-        if rows:
-            await self.connection.copy_records_to_table(table, columns=columns, records=rows)
+    async def _copy(self, table: str, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
+        await self.connection.copy_records_to_table(table, columns=columns, records=rows)
 
 
 @asynccontextmanager

@@ -1,13 +1,14 @@
 """Whether both databases hold the same: each is read through, row by row, in the same order."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from dataclasses import astuple
 
 from ...storage.postgres.connections import Connection
 from ...storage.postgres.inserts import EVENT, IMAGE, MEMORY
 from ...storage.postgres.rows import snapshot
 from ...storage.postgres.vectors import as_given
 from .chunks import vector_rows
-from .source import API_KEY, COLLECTION, Numbers, Row, Source
+from .source import API_KEY, COLLECTION, JOB, Numbers, Row, Source
 from .sums import COUNTERS, Group, Summing
 
 _FETCHED = 50
@@ -28,10 +29,17 @@ SELECT v.cid, v.rid, m.rid IS NULL, v.data, v.given
 FROM embedding v LEFT JOIN memory m USING (cid, rid) ORDER BY v.cid, v.rid, v.place
 """
 
+_NUMBERS = """
+SELECT cid, rid, eid, forgotten, CASE WHEN is_called THEN last_value ELSE 0 END
+FROM clock, job_seq_seq
+"""
+
 
 def sum_source(source: Source, sums: Summing) -> Iterator[None]:
     """Sum up a file; it stops after each row."""
     _add_small(sums, source.numbers, source.collections.values(), source.keys)
+    for row in source.jobs():
+        sums.add(Group("jobs"), row)
     for row, given, _ in source.memories():
         cid, rid = row[_OF_MEMORY], row[_OF_MEMORY + 1]
         sums.add(Group("memories", cid), row)
@@ -53,7 +61,7 @@ def sum_source(source: Source, sums: Summing) -> Iterator[None]:
 async def sum_target(connection: Connection, sums: Summing, on_row: Callable[[], object]) -> None:
     """Sum up a schema, in one state of it."""
     async with snapshot(connection):
-        numbers = await connection.fetchrow("SELECT cid, rid, eid, forgotten FROM clock")
+        numbers = await connection.fetchrow(_NUMBERS)
         assert numbers is not None
         collections = f"SELECT {', '.join(COLLECTION)} FROM collection ORDER BY cid"
         keys = f"SELECT {', '.join(API_KEY)} FROM api_key ORDER BY id"
@@ -63,6 +71,8 @@ async def sum_target(connection: Connection, sums: Summing, on_row: Callable[[],
             [tuple(one) for one in await connection.fetch(collections)],
             [tuple(one) for one in await connection.fetch(keys)],
         )
+        async for row in _read(connection, f"SELECT {', '.join(JOB)} FROM job ORDER BY seq"):
+            sums.add(Group("jobs"), row)
         memories = f"SELECT {_plain(MEMORY)} FROM memory ORDER BY cid, rid"
         async for row in _read(connection, memories):
             sums.add(Group("memories", row[_OF_MEMORY]), row)
@@ -83,7 +93,7 @@ async def sum_target(connection: Connection, sums: Summing, on_row: Callable[[],
 def _add_small(
     sums: Summing, numbers: Numbers, collections: Iterable[Row], keys: Iterable[Row]
 ) -> None:
-    sums.add(COUNTERS, (numbers.cid, numbers.rid, numbers.eid, numbers.forgotten))
+    sums.add(COUNTERS, astuple(numbers))
     for row in collections:
         sums.add(Group("collections", row[0]), row)
     for row in keys:

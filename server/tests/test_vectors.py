@@ -1,20 +1,33 @@
 """The vectors in memory against a plain numpy oracle."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 from agentmem_client.models import Metric
-from agentmem_server.storage.vector_index import NEVER, VectorIndex
+from agentmem_server.storage.vectors import NEVER, Sizes, VectorIndex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 METRICS: list[Metric] = ["cosine", "dot", "euclidean"]
 BIG = 3.4028235e38
+
+NewIndex: TypeAlias = Callable[[int, Metric], VectorIndex]
+
+
+@pytest.fixture(scope="module", params=["memory", "file"])
+def new_index(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewIndex:
+    """Makes an empty index of a dimension and a metric; its rows are in memory, or in a file."""
+    if request.param == "memory":
+        return VectorIndex
+    folder = tmp_path_factory.mktemp("rows")
+    return lambda dimension, metric: VectorIndex(
+        dimension, metric, folder=folder, sizes=Sizes(filed=0)
+    )
 
 
 def packed(numbers: Sequence[float] | NDArray[Any]) -> bytes:
@@ -78,9 +91,9 @@ def check_top(
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_best_are_those_of_the_metric(metric: Metric) -> None:
+def test_the_best_are_those_of_the_metric(new_index: NewIndex, metric: Metric) -> None:
     chance = np.random.default_rng(1)
-    index, oracle = VectorIndex(16, metric), Oracle(metric)
+    index, oracle = new_index(16, metric), Oracle(metric)
     for rid, vector in enumerate(chance.normal(size=(500, 16)) * 3):
         for each in (index, oracle):
             each.put(rid * 3, packed(vector), None)
@@ -112,8 +125,10 @@ steps = st.one_of(
 
 @settings(max_examples=80, deadline=None)
 @given(st.sampled_from(METRICS), st.lists(steps, min_size=10, max_size=40))
-def test_any_sequence_of_changes_is_followed(metric: Metric, plan: list[Any]) -> None:
-    index, oracle = VectorIndex(3, metric), Oracle(metric)
+def test_any_sequence_of_changes_is_followed(
+    new_index: NewIndex, metric: Metric, plan: list[Any]
+) -> None:
+    index, oracle = new_index(3, metric), Oracle(metric)
     newest = -1
     for step in plan:
         match step:
@@ -148,9 +163,9 @@ def test_any_sequence_of_changes_is_followed(metric: Metric, plan: list[Any]) ->
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_thousands_of_removals_are_packed_away(metric: Metric) -> None:
+def test_thousands_of_removals_are_packed_away(new_index: NewIndex, metric: Metric) -> None:
     chance = np.random.default_rng(2)
-    index, oracle = VectorIndex(4, metric), Oracle(metric)
+    index, oracle = new_index(4, metric), Oracle(metric)
     for rid, vector in enumerate(chance.normal(size=(6_000, 4))):
         for each in (index, oracle):
             each.put(rid, packed(vector), rid if rid % 5 == 0 and rid else None)
@@ -181,20 +196,20 @@ def test_thousands_of_removals_are_packed_away(metric: Metric) -> None:
     assert index.top(query, 5, 0)[0].tolist() == [9_999]
 
 
-def test_memory_is_given_back_when_most_are_removed() -> None:
-    index = VectorIndex(4, "cosine")
+def test_memory_is_given_back_when_most_are_removed(new_index: NewIndex) -> None:
+    index = new_index(4, "cosine")
     for rid in range(5_000):
         index.put(rid, packed([1, 0, 0, 0]), None)
-    full = index._rows.vectors.nbytes
+    full = index._table.rows.array.nbytes
     for rid in range(4_900):
         index.remove(rid)
-    assert index._rows.vectors.nbytes < full / 2
+    assert index._table.rows.array.nbytes < full / 2
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_vectors_may_come_in_any_order(seed: int) -> None:
+def test_vectors_may_come_in_any_order(new_index: NewIndex, seed: int) -> None:
     chance = np.random.default_rng(seed)
-    index, oracle = VectorIndex(4, "cosine"), Oracle("cosine")
+    index, oracle = new_index(4, "cosine"), Oracle("cosine")
     for rid in chance.permutation(300).tolist():
         for each in (index, oracle):
             each.put(rid, packed(vector_of(rid)), None)
@@ -222,8 +237,8 @@ def test_an_index_is_built_from_rows() -> None:
     assert len(VectorIndex.build(2, "dot", iter([]), 0)) == 0
 
 
-def test_expiry_is_a_moment_that_no_longer_shows() -> None:
-    index = VectorIndex(2, "cosine")
+def test_expiry_is_a_moment_that_no_longer_shows(new_index: NewIndex) -> None:
+    index = new_index(2, "cosine")
     for rid, expires_at in enumerate([None, 10, 11]):
         index.put(rid, packed([1, rid]), expires_at)
     assert index.top(packed([1, 0]), 9, now=9)[0].tolist() == [0, 1, 2]
@@ -237,8 +252,8 @@ def test_expiry_is_a_moment_that_no_longer_shows() -> None:
     assert index.top(packed([1, 0]), 9, now=11)[0].tolist() == [0, 1]
 
 
-def test_equal_scores_come_newest_first() -> None:
-    index = VectorIndex(2, "dot")
+def test_equal_scores_come_newest_first(new_index: NewIndex) -> None:
+    index = new_index(2, "dot")
     for rid in range(10):
         index.put(rid, packed([1, 0]), None)
     assert index.top(packed([1, 0]), 20, 0)[0].tolist() == list(range(9, -1, -1))
@@ -246,8 +261,10 @@ def test_equal_scores_come_newest_first() -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("rows", [1, 2])
-def test_fewer_of_equal_scores_are_the_first_of_more(metric: Metric, rows: int) -> None:
-    index = VectorIndex(2, metric)
+def test_fewer_of_equal_scores_are_the_first_of_more(
+    new_index: NewIndex, metric: Metric, rows: int
+) -> None:
+    index = new_index(2, metric)
     for rid in range(1, 60):
         index.put(rid, packed([1.0, float(rid % 3)] * rows), None)
     every = index.top(packed([1.0, 0.0]), 59, now=0)[0].tolist()
@@ -256,8 +273,8 @@ def test_fewer_of_equal_scores_are_the_first_of_more(metric: Metric, rows: int) 
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_zero_vectors_have_scores_like_any(metric: Metric) -> None:
-    index, oracle = VectorIndex(2, metric), Oracle(metric)
+def test_zero_vectors_have_scores_like_any(new_index: NewIndex, metric: Metric) -> None:
+    index, oracle = new_index(2, metric), Oracle(metric)
     points: list[list[float]] = [[0, 0], [1, 1], [-1, 0], [0, -0.0]]
     for rid, vector in enumerate(points):
         for each in (index, oracle):
@@ -269,8 +286,10 @@ def test_zero_vectors_have_scores_like_any(metric: Metric) -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("among", [None, [0, 1], [0, 1, 2, 3, 4, 5, 6]])
-def test_huge_and_tiny_numbers_have_finite_scores(metric: Metric, among: list[int] | None) -> None:
-    index, oracle = VectorIndex(4, metric), Oracle(metric)
+def test_huge_and_tiny_numbers_have_finite_scores(
+    new_index: NewIndex, metric: Metric, among: list[int] | None
+) -> None:
+    index, oracle = new_index(4, metric), Oracle(metric)
     extremes: list[list[float]] = [
         [BIG, BIG, BIG, BIG],
         [-BIG, BIG, -BIG, BIG],
@@ -296,8 +315,8 @@ def test_huge_and_tiny_numbers_have_finite_scores(metric: Metric, among: list[in
             assert found[rid] == pytest.approx(score, rel=1e-4, abs=1e-6 * size)
 
 
-def test_small_distances_are_not_lost_to_large_coordinates() -> None:
-    index = VectorIndex(2, "euclidean")
+def test_small_distances_are_not_lost_to_large_coordinates(new_index: NewIndex) -> None:
+    index = new_index(2, "euclidean")
     for rid in range(4):
         index.put(rid, packed([10_000, rid / 64]), None)
     ids, scores = index.top(packed([10_000, 0]), 4, 0)
@@ -305,9 +324,9 @@ def test_small_distances_are_not_lost_to_large_coordinates() -> None:
     assert scores.tolist() == pytest.approx([1 / (1 + rid / 64) for rid in range(4)])
 
 
-def test_vectors_come_with_length_one_and_zeros_where_unknown() -> None:
+def test_vectors_come_with_length_one_and_zeros_where_unknown(new_index: NewIndex) -> None:
     for metric in METRICS:
-        index = VectorIndex(2, metric)
+        index = new_index(2, metric)
         nobody = np.array([1, 2], dtype=np.int64)
         assert index.vectors(nobody).tolist() == [[0, 0], [0, 0]]
         index.put(5, packed([3, 4]), None)
@@ -320,8 +339,8 @@ def test_vectors_come_with_length_one_and_zeros_where_unknown() -> None:
         assert index.vectors(np.empty(0, dtype=np.int64)).shape == (0, 2)
 
 
-def test_a_change_of_what_was_given_or_answered_changes_nothing() -> None:
-    index = VectorIndex(2, "dot")
+def test_a_change_of_what_was_given_or_answered_changes_nothing(new_index: NewIndex) -> None:
+    index = new_index(2, "dot")
     index.put(1, packed([1, 0]), None)
     ids, scores = index.top(packed([1, 0]), 1, 0)
     ids[:], scores[:] = 7, 7
@@ -331,11 +350,11 @@ def test_a_change_of_what_was_given_or_answered_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_searches_beside_changes_see_whole_records(metric: Metric) -> None:
+def test_searches_beside_changes_see_whole_records(new_index: NewIndex, metric: Metric) -> None:
     """One thread changes; three search. What stays untouched is found by every search, what was
     never put or was removed before by none, and each score is that of a vector that the record
     had."""
-    index = VectorIndex(8, metric)
+    index = new_index(8, metric)
     fixed = {rid: packed(np.eye(8)[rid] * 2) for rid in range(8)}
     for rid, vector in fixed.items():
         index.put(rid, vector, None)
@@ -374,12 +393,12 @@ def test_searches_beside_changes_see_whole_records(metric: Metric) -> None:
             raise
 
     living: list[int] = []
-    late = [501 + turn for turn in range(0, 6_000, 100)]
+    late = [501 + turn for turn in range(0, 2_000, 50)]
     threads = [threading.Thread(target=search, args=(number,)) for number in range(1, 4)]
     for thread in threads:
         thread.start()
     try:
-        for turn in range(6_000):
+        for turn in range(2_000):
             highest = 502 + 2 * turn
             index.put(highest, packed(np.full(8, 1.0 if turn % 2 else -1.0)), None)
             living.append(highest)

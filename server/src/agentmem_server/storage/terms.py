@@ -1,4 +1,4 @@
-"""The terms of a text: just those that the SQLite store's index has, so that both find alike."""
+"""The terms of a text: just those that SQLite's FTS5 makes of it, so that all stores find alike."""
 
 import threading
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import cast
 
 import apsw
 
-from ...keywords import MAX_TERM_LENGTH
+from ..keywords import MAX_TERM_LENGTH
 
 
 class _Tokenizer(threading.local):
@@ -48,6 +48,11 @@ def of_query(query: Iterable[str]) -> Counter[str]:
     return Counter(term for word in query for term in _tokenize(word, apsw.FTS5_TOKENIZE_QUERY))
 
 
-def keyed(cid: int, term: str) -> str:
-    """A term as the table ``keyword`` has it, whose index is that of all collections."""
-    return f"{cid} {term}"
+def alone(query: Iterable[str]) -> dict[str, str]:
+    """Of the words of a query that are one term, which it is."""
+    found = {}
+    for word in query:
+        match _tokenize(word, apsw.FTS5_TOKENIZE_QUERY):
+            case [term]:
+                found[word] = term
+    return found

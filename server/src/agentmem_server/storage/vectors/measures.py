@@ -1,0 +1,87 @@
+"""How near vectors are to one another, and the best of each record."""
+
+import numpy as np
+from agentmem_client.models import Metric
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Scores = NDArray[np.float64]
+Ids = NDArray[np.int64]
+Slots = NDArray[np.int64]
+
+_GATHER_BELOW = 0.3
+"""Up to this share of the rows, gathering the candidates' rows beats scoring all of them."""
+
+
+def point(metric: Metric, query: bytes) -> Vectors:
+    """A query's float32 bytes as the metric compares them."""
+    given = np.frombuffer(query, dtype="<f4").astype(np.float32)
+    return normalised(given) if metric == "cosine" else given
+
+
+def score(metric: Metric, point: Vectors, vectors: Vectors, chosen: Slots) -> Scores:
+    """What the metric says of some of the vectors (n, d); larger is better."""
+    if metric == "euclidean":
+        return _closeness(point, vectors, chosen)
+    # Not by matrix products: the threads of these wait for one another, tens of milliseconds where
+    # something else has a core. Dot products also come out the same wherever a row stands.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if len(chosen) < _GATHER_BELOW * len(vectors):
+            products = np.vecdot(vectors[chosen], point)
+        else:
+            products = np.vecdot(vectors, point)[chosen]
+    if not np.isfinite(products).all():  # a product of large numbers overflowed float32
+        products = np.vecdot(vectors[chosen].astype(np.float64), point.astype(np.float64))
+    scores: Scores = products.astype(np.float64)
+    return scores
+
+
+def _closeness(point: Vectors, vectors: Vectors, chosen: Slots) -> Scores:
+    """1 / (1 + Euclidean distance), the distance from the differences themselves.
+
+    The expanded form |a|^2 - 2ab + |b|^2 is faster but loses the small distances to rounding.
+    """
+    scores = np.empty(len(chosen))
+    for start in range(0, len(chosen), 4_096):
+        part = chosen[start : start + 4_096]
+        difference = np.subtract(vectors[part], point, dtype=np.float64)
+        distance = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+        scores[start : start + len(part)] = 1 / (1 + distance)
+    return scores
+
+
+def best_of_each(ids: Ids, scores: Scores) -> tuple[Ids, Scores]:
+    """The best score of each id; the ids sorted, each once."""
+    if not len(ids):
+        return ids, scores
+    order = np.argsort(ids, kind="stable")
+    ids, scores = ids[order], scores[order]
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+    return ids[starts], np.maximum.reduceat(scores, starts)
+
+
+def best(ids: Ids, scores: Scores, k: int) -> tuple[Ids, Scores]:
+    """The k best, best first, of equal ones the newest."""
+    if k < len(ids):
+        # With all that are as good as the last: a page may end among equals.
+        last = np.partition(scores, len(scores) - k)[len(scores) - k]
+        good = np.flatnonzero(scores >= last)
+        ids, scores = ids[good], scores[good]
+    order = np.lexsort((-ids, -scores))[:k]
+    return ids[order], scores[order]
+
+
+def lengths(vectors: Vectors) -> Scores:
+    """The length of each vector (n, d), in float64, where no square overflows or vanishes."""
+    wide = vectors.astype(np.float64)
+    found: Scores = np.sqrt(np.einsum("...i,...i->...", wide, wide))
+    return found
+
+
+def normalised(vectors: Vectors) -> Vectors:
+    """One vector (d,), or several (n, d), each scaled to length 1; zeros stay."""
+    wide = vectors.astype(np.float64)
+    size = np.sqrt(np.einsum("...i,...i->...", wide, wide))[..., np.newaxis]
+    size[size == 0] = 1
+    scaled: Vectors = (wide / size).astype(np.float32)
+    return scaled

@@ -1,0 +1,63 @@
+"""Long work in the event loop lets others have their turn."""
+
+import asyncio
+import math
+
+import pytest
+from agentmem_client import models as m
+from agentmem_client.vectors import pack
+from agentmem_server import pauses
+from agentmem_server.access.callers import Caller
+from agentmem_server.engine.preparing import Preparation
+from agentmem_server.pauses import with_pauses
+
+
+class Other:
+    """A task that counts how often it had its turn."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            self.turns += 1
+            await asyncio.sleep(0)
+
+    def stop(self) -> int:
+        self._task.cancel()
+        return self.turns
+
+
+@pytest.mark.parametrize(("longest", "turns"), [(-math.inf, 3), (math.inf, 0)])
+async def test_there_is_a_pause_when_work_has_taken_long(
+    monkeypatch: pytest.MonkeyPatch, longest: float, turns: int
+) -> None:
+    monkeypatch.setattr(pauses, "LONGEST", longest)
+    other = Other()
+    assert [item async for item in with_pauses("abc")] == ["a", "b", "c"]
+    assert other.stop() == turns
+
+
+class NothingThere:
+    """A store without collections."""
+
+    async def collection(self, _tenant: str, _name: str) -> None:
+        return None
+
+
+class NothingToEmbed:
+    """An embedder for memories that have their vectors."""
+
+    async def embed_many(self, texts: list[str]) -> list[bytes]:
+        assert not texts
+        return []
+
+
+async def test_a_large_batch_is_prepared_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pauses, "LONGEST", -math.inf)
+    preparation = Preparation(NothingThere(), NothingToEmbed())  # type: ignore[arg-type]
+    memories = [m.MemoryInput(content=f"{n}", embedding=pack([1.0])) for n in range(100)]
+    other = Other()
+    assert len(await preparation.puts(Caller("tenant"), memories)) == 100
+    assert other.stop() >= 100
