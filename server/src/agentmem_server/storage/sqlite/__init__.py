@@ -161,6 +161,12 @@ class SqliteStore:
         index = None if request.vector is None else await self._index(collection)
         return await self._read(reader.search, collection, index, request)
 
+    async def lacking_tokens(
+        self, model: str, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[Collection, Record]]:
+        """Records with vectors that this model of the server's made, and without their tokens."""
+        return await self._read(reader.lacking_tokens, model, after, limit)
+
     async def sessions(
         self, collection: Collection, selection: Selection, *, after: str | None, limit: int
     ) -> list[Session]:
