@@ -76,6 +76,8 @@ class Loading:
         found = _rows(connection.execute(_IN_ORDER, (key, self._last, self._size)))
         self.index.put_many(found)
         self._read_all = len(found) < self._size
+        if not self._read_all:
+            connection.release_memory()  # pages that are read once
         self._last = found[-1][0] if found else self._last
 
     def _read_changed(self, connection: apsw.Connection) -> None:

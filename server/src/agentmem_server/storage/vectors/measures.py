@@ -23,14 +23,17 @@ def score(metric: Metric, point: Vectors, vectors: Vectors, chosen: Slots) -> Sc
     """What the metric says of some of the vectors (n, d); larger is better."""
     if metric == "euclidean":
         return _closeness(point, vectors, chosen)
+    # Not by matrix products: the threads of these wait for one another, tens of milliseconds where
+    # something else has a core. Dot products also come out the same wherever a row stands.
     with np.errstate(over="ignore", invalid="ignore"):
         if len(chosen) < _GATHER_BELOW * len(vectors):
-            products = vectors[chosen] @ point
+            products = np.vecdot(vectors[chosen], point)
         else:
-            products = (vectors @ point)[chosen]
+            products = np.vecdot(vectors, point)[chosen]
     if not np.isfinite(products).all():  # a product of large numbers overflowed float32
-        products = vectors[chosen].astype(np.float64) @ point.astype(np.float64)
-    return products.astype(np.float64)
+        products = np.vecdot(vectors[chosen].astype(np.float64), point.astype(np.float64))
+    scores: Scores = products.astype(np.float64)
+    return scores
 
 
 def _closeness(point: Vectors, vectors: Vectors, chosen: Slots) -> Scores:
