@@ -48,7 +48,8 @@ async def test_a_call_that_has_not_begun_can_be_cancelled(threads: Threads) -> N
 
 
 async def test_closing_finishes_what_was_accepted() -> None:
-    threads, done = Threads(2, "test"), []
+    threads = Threads(2, "test")
+    done: list[int] = []
     calls = [asyncio.create_task(threads.run(partial(done.append, n))) for n in range(20)]
     await asyncio.sleep(0)
     await asyncio.to_thread(threads.close)
