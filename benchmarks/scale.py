@@ -159,10 +159,11 @@ SCOPES: dict[str, Callable[[int], Any]] = {
 
 
 def _milliseconds(figures: Figures) -> dict[str, float]:
-    return {
+    found = {
         name: 1e3 * float(np.quantile(figures.seconds, share))
         for name, share in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))
     }
+    return found | {"cpu": 1e3 * figures.cpu / len(figures.seconds)}
 
 
 def _memory(url: str) -> dict[str, float]:
@@ -200,10 +201,11 @@ def _print_table(figures: dict[str, Any]) -> None:
             f"{adds['stored']:20,}{adds['batch_rows_s']:11.0f}{adds['batch_cpu_us']:8.0f}", end=""
         )
         print(f"{adds['single_rows_s']:10.0f}{adds['single_cpu_us']:8.0f}")
-    print(f"{'search, ms':>22}{'p50':>8}{'p95':>8}{'max':>8}")
+    print(f"{'search, ms':>22}{'p50':>8}{'p95':>8}{'max':>8}{'CPU':>8}")
     for name, found in searching.items():
         if isinstance(found, dict) and "p50" in found:
-            print(f"{name:>22}{found['p50']:8.2f}{found['p95']:8.2f}{found['max']:8.2f}")
+            print(f"{name:>22}{found['p50']:8.2f}{found['p95']:8.2f}{found['max']:8.2f}", end="")
+            print(f"{found['cpu']:8.2f}")
     _print_lateness({"filling": filling["lag"], "searching": searching["lag"]})
 
 
