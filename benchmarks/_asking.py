@@ -3,10 +3,11 @@
 import asyncio
 import json
 import math
+import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import httpx
 
@@ -23,8 +24,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep what requests go out by."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of this class
 
     def data_received(self, data: bytes) -> None:
         """Answer when the whole body is there."""
@@ -55,6 +55,8 @@ class Figures:
     seconds: list[float] = field(default_factory=list)
     took: float = 0.0
     cpu: float = 0.0
+    busy: float = 0.0
+    """The share of the time that this client was on the processor: near 1, it is the limit."""
     size: int = 0
     """The bytes of the last answer."""
 
@@ -76,14 +78,23 @@ class Target:
 
     def metric(self, name: str) -> float:
         """A number among its metrics; 0 where it isn't there, as the processor's off Linux."""
-        answer = httpx.get(f"{self.url}/metrics", headers={"X-API-Key": self.operator})
-        lines = answer.raise_for_status().text.splitlines()
+        lines = self._metrics()
         found = (float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
         return next(found, 0.0)
 
+    def histogram(self, name: str) -> dict[str, float]:
+        """What a histogram without labels has counted up to each of its bounds."""
+        start = f'{name}_bucket{{le="'
+        found = (line.split() for line in self._metrics() if line.startswith(start))
+        return {bucket.removeprefix(start)[:-2]: float(value) for bucket, value in found}
+
+    def _metrics(self) -> list[str]:
+        answer = httpx.get(f"{self.url}/metrics", headers={"X-API-Key": self.operator})
+        return answer.raise_for_status().text.splitlines()
+
     def cpu(self) -> float:
-        """Seconds that it has spent on the processor; of the bare one nobody asks."""
-        return self.metric("process_cpu_seconds_total") if self.size is None else 0.0
+        """Seconds that it has spent on the processor."""
+        return self.metric("process_cpu_seconds_total")
 
     def request(self, method: str, path: str, content: Any) -> bytes:
         """A request as it is sent."""
@@ -111,21 +122,70 @@ class Target:
             for _ in range(callers)
         ]
         figures, cpu = Figures(), self.cpu()
-        started = time.perf_counter()
+        started, own = time.perf_counter(), time.process_time()
 
         async def call(connection: Connection) -> None:
             while (begun := time.perf_counter()) - started < limit:
                 request = next(ready, None)
                 if request is None:
                     break
-                status, figures.size = await connection.ask(request)
-                if status not in (200, 201):
-                    raise RuntimeError(f"{self.name} answered {status} to {request[:200]!r}")
+                figures.size = await self._answered(connection, request)
                 figures.seconds.append(time.perf_counter() - begun)
 
         await asyncio.gather(*(call(connection) for _, connection in opened))
         figures.took = time.perf_counter() - started
+        figures.busy = (time.process_time() - own) / figures.took
         figures.cpu = self.cpu() - cpu
         for transport, _ in opened:
             transport.close()
         return figures
+
+    async def arrive(self, requests: Sequence[Asked], rate: float, connections: int) -> list[float]:
+        """Send requests when they are due, so many a second at random, whatever is under way.
+
+        Returns:
+            The seconds of each from when it was due, the wait for a free connection among them.
+
+        Raises:
+            RuntimeError: when one is refused.
+        """
+        loop, url = asyncio.get_running_loop(), httpx.URL(self.url)
+        opened = [
+            await loop.create_connection(Connection, url.host, url.port or 80)
+            for _ in range(connections)
+        ]
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        seconds: list[float] = []
+
+        async def call(connection: Connection) -> None:
+            while True:
+                due, request = await waiting.get()
+                await self._answered(connection, request)
+                seconds.append(time.perf_counter() - due)
+                waiting.task_done()
+
+        ready = [self.request(*request) for request in requests]
+        chance = random.Random(0)
+        callers = [loop.create_task(call(connection)) for _, connection in opened]
+        due = time.perf_counter()
+        for request in ready:
+            due += chance.expovariate(rate)
+            if (early := due - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
+            waiting.put_nowait((due, request))
+        everything = loop.create_task(waiting.join())
+        await asyncio.wait([everything, *callers], return_when=asyncio.FIRST_COMPLETED)
+        for task in (everything, *callers):
+            if task.done() and not task.cancelled():
+                task.result()
+            task.cancel()
+        for transport, _ in opened:
+            transport.close()
+        return seconds
+
+    async def _answered(self, connection: Connection, request: bytes) -> int:
+        """Ask, and answer how many bytes came back."""
+        status, size = await connection.ask(request)
+        if status not in (200, 201):
+            raise RuntimeError(f"{self.name} answered {status} to {request[:200]!r}")
+        return size

@@ -13,9 +13,7 @@ It takes about a minute on any machine: a round of an operation ends after `SECO
 import argparse
 import asyncio
 import json
-import multiprocessing
 import secrets
-import socket
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,12 +26,8 @@ from typing import Any
 
 import httpx
 import numpy as np
-import uvicorn
 from _asking import Asked, Target
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from _bare import bare_server
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from _server import private_server  # the examples' helper, which starts a server
@@ -47,7 +41,7 @@ EMPTIED = 20_000
 ROUNDS = 3
 SECONDS = 0.3
 """After which a round of one operation sends no more."""
-LATE = "0.025"
+LATE = "0.02"
 """Seconds by which the event loop should never be late: a bucket of its histogram."""
 
 random = np.random.default_rng(0)
@@ -187,33 +181,6 @@ async def _row(operation: Operation, targets: Sequence[Target]) -> dict[str, Any
 
 
 @contextmanager
-def _bare_server() -> Iterator[Target]:
-    """The ceiling, in a process of its own until the context ends."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        serving = multiprocessing.get_context("spawn").Process(
-            target=_serve_bare, args=(listening,), daemon=True
-        )
-        serving.start()
-        try:
-            yield Target("bare", f"http://127.0.0.1:{listening.getsockname()[1]}", size=0)
-        finally:
-            serving.terminate()
-            serving.join()
-
-
-def _serve_bare(listening: socket.socket) -> None:
-    """Answer every request with as many bytes as its path says."""
-
-    async def answers(request: Request) -> Response:
-        await request.body()
-        return Response(b" " * request.path_params["size"], media_type="application/json")
-
-    methods = ["GET", "POST", "PATCH", "DELETE"]
-    app = Starlette(routes=[Route("/{size:int}", answers, methods=methods)])
-    uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run([listening])
-
-
-@contextmanager
 def _keyed_server() -> Iterator[Target]:
     """A server that wants a key, with a limit that holds nothing up."""
     operator = secrets.token_hex(32)
@@ -246,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
-    with private_server() as url, _keyed_server() as keyed, _bare_server() as bare:
+    with private_server() as url, _keyed_server() as keyed, bare_server() as bare:
         free = Target("open", url)
         rows = asyncio.run(_measure([free, keyed, bare]))
         lag = {target.name: _lateness(target) for target in (free, keyed)}

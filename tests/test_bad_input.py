@@ -21,6 +21,8 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from tests.conftest import FakeExtractor
+
 if TYPE_CHECKING:
     from tests.conftest import OpenApi, Server
 
@@ -40,6 +42,8 @@ GOOD: dict[str, Json] = {
     "get_memories": {"ids": ["a"]},
     "delete_memories": {"ids": ["a"]},
     "archive_memories": {"ids": ["a"]},
+    "extract": {"messages": [{"content": "a good one"}]},
+    "extract_many": {"conversations": [{"messages": [{"content": "a good one"}]}]},
     "update_memory": {"type": "changed"},
     "restore_memory": {"version": 1},
     "put_collection": {"embedder": "server"},
@@ -51,7 +55,8 @@ GOOD: dict[str, Json] = {
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def api(open_api: "OpenApi") -> AsyncIterator[httpx.AsyncClient]:
     # With a key: some of what is sent makes keys, and from the first on every request needs one.
-    async with open_api(max_body=4_000_000, admin_key=ADMIN_KEY, rate_limit=0) as client:
+    settings = {"max_body": 4_000_000, "admin_key": ADMIN_KEY, "rate_limit": 0}
+    async with open_api(extractor=FakeExtractor(), **settings) as client:
         client.headers["x-api-key"] = ADMIN_KEY
         await client.post("/api/v1/memories", json={"id": "x", "content": "there before"})
         yield client
@@ -244,6 +249,7 @@ TAKES: dict[type[BaseModel], dict[str, str]] = {
         "archived": "boolean",
         "index_texts": "null",
         "embeddings": "null",
+        "sources": "null",
     },
     m.BatchRequest: {"memories": "array", "atomic": "boolean", "replacing": "null object"},
     m.SearchRequest: {
@@ -289,6 +295,19 @@ TAKES: dict[type[BaseModel], dict[str, str]] = {
         "archived": "boolean",
         "index_texts": "null",
     },
+    m.ExtractRequest: {
+        "id": "string",
+        "messages": "",
+        "collection": "string",
+        "metadata": "object",
+        "instructions": "string null",
+        "background": "boolean",
+        "user_id": "string null",
+        "agent_id": "string null",
+        "session_id": "string null",
+        "namespace": "null",
+    },
+    m.ExtractManyRequest: {"conversations": "array"},
     m.RestoreRequest: {"version": "integer"},
     m.CollectionInput: {
         "embedder": "",
@@ -323,8 +342,8 @@ async def test_a_field_of_the_wrong_type(
     api: httpx.AsyncClient, name: str, field: str, kind: str
 ) -> None:
     for value in SAMPLES[kind]:
-        if (field, value) in (("embedder", "server"), ("index_texts", [])):
-            continue  # a word that it takes, and a list with nothing wrong in it
+        if (field, value) in (("embedder", "server"), ("index_texts", []), ("sources", [])):
+            continue  # a word that it takes, and lists with nothing wrong in them
         row = ROW[name]
         answer = await send(api, row, {**GOOD[name], field: value})
         error = check_refusal(answer, 422, "^invalid_(request|filter)$", field.rstrip("s"), row)
@@ -371,6 +390,8 @@ async def test_no_fields_at_all(api: httpx.AsyncClient, row: e.Endpoint[Any]) ->
         "get_memories": "ids: .*required",
         "delete_memories": "give ids, filters or a scope",
         "archive_memories": "give ids, filters or a scope",
+        "extract": "messages: .*required",
+        "extract_many": "conversations: .*required",
         "update_memory": "at least one field",
         "restore_memory": "version: .*required",
         "create_key": "name: .*required",
@@ -501,6 +522,20 @@ OUT_OF_BOUNDS = [
     ("add_memory", {"content": "a", "embeddings": [[1.0]] * 65}, "embeddings: .*at most 64"),
     ("add_memory", {"content": "a", "embeddings": [[1.0], [1.0, 2.0]]}, "same length"),
     ("add_memory", {"content": "a", "embeddings": [[1.0]], "embedding": [1.0]}, "not both"),
+    (
+        "add_memory",
+        {"content": "a", "sources": [{"message_ids": []}] * 65},
+        "sources: .*at most 64",
+    ),
+    ("add_memory", {"content": "a", "sources": [{"ids": ["m"]}]}, "sources.0.message_ids: "),
+    ("extract", {"messages": [{"content": "a"}] * 1_001}, "messages: .*at most 1000"),
+    ("extract", {"messages": [{"text": "a"}]}, "messages.0.content: .*required"),
+    ("extract", {"messages": [{"content": "a", "at": "2026-01-01"}]}, "messages.0.at: "),
+    ("extract", {"messages": [{"content": "a\0"}]}, "messages.0.content: .*NUL"),
+    ("extract", {"messages": [{"content": "a", "id": "m"}] * 2}, "id of its own"),
+    ("extract", {"messages": [{"content": "a"}], "instructions": "x" * 4_001}, "instructions: "),
+    ("extract_many", {"conversations": []}, "conversations: .*at least 1"),
+    ("extract_many", {"conversations": [{}] * 101}, "conversations: .*at most 100"),
     ("add_memory", {"content": "a", "index_texts": ["x"] * 65}, "index_texts: .*at most 64"),
     ("add_memories", {"memories": [], "replacing": {"ids": ["a"]}}, "atomic=true"),
     ("add_memories", {"memories": [], "atomic": True, "replacing": {}}, "give ids, filters"),
@@ -1280,6 +1315,8 @@ async def test_a_missing_one(api: httpx.AsyncClient, row: e.Endpoint[Any]) -> No
         check_refusal(answer, 404, "not_found", "history of the memory 'not there'", row)
     elif row is e.REVOKE_KEY:
         check_refusal(answer, 404, "not_found", "no API key of this id", row)
+    elif row in (e.GET_JOB, e.RETRY_JOB):
+        check_refusal(answer, 404, "not_found", "job 'not there'", row)
     else:
         assert answer.status_code == 200
 

@@ -152,6 +152,24 @@ async def test_the_same_request_again_costs_nothing(
     assert len(told.calls) == 2
 
 
+async def test_what_is_under_way_when_its_user_is_erased_is_not_stored(
+    api: httpx.AsyncClient, told: "FakeExtractor"
+) -> None:
+    told.delay = 0.2
+    asked = [
+        asyncio.create_task(api.post(EXTRACT, json=said("FACT: a", user_id=user)))
+        for user in ("ann", "bob")
+    ]
+    async with asyncio.timeout(30):
+        while len(told.calls) < 2:  # noqa: ASYNC110  # the extractor has no event for it
+            await asyncio.sleep(0.005)
+    await api.delete("/api/v1/users/ann")
+    ann, bob = await asyncio.gather(*asked)
+    assert (ann.status_code, bob.status_code) == (409, 200)
+    assert [one["user_id"] for one in await memories(api)] == ["bob"]
+    assert (await extract(api, "FACT: a", user_id="ann"))["facts"][0]["status"] == "stored"
+
+
 async def test_a_fact_that_the_llm_knows_in_other_words_is_linked(
     open_api: OpenApi, told: "FakeExtractor", database_url: str
 ) -> None:

@@ -1,5 +1,6 @@
 """/openapi.json says what the server does, and the server does what it says."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, get_args
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import FakeExtractor, OpenApi, Server
 
-Send = Callable[..., Awaitable[None]]
+Send = Callable[..., Awaitable[httpx.Response]]
 Json = dict[str, Any]
 ROW = {row.name: row for row in e.ENDPOINTS}
 ADMIN_KEY = "an-operator-for-tests-of-many-characters"
@@ -318,13 +319,14 @@ async def requests(api: httpx.AsyncClient) -> list[tuple[str, httpx.Response]]:
         segment: str = "full",
         query: Json | None = None,
         headers: dict[str, str] | None = None,
-    ) -> None:
+    ) -> httpx.Response:
         url = row.url(id=segment, name=segment)
         given: Json = {} if body is None else {"json": body}
         if isinstance(body, bytes):
             given = {"content": body}
         answer = await api.request(row.method, url, params=query, headers=headers, **given)
         sent.append((row.name, answer))
+        return answer
 
     client = {"embedder": "client", "dimension": 2, "metric": "dot"}
     everything = {"filters": '{"a": {"$exists": true}}', "user_id": "u", "agent_id": "a"}
@@ -446,6 +448,25 @@ async def requests_of_learning(send: "Send") -> None:
     await send(e.EXTRACT, {"messages": []})
     await send(e.EXTRACT_MANY, {"conversations": [said, {"messages": [{"content": "REFUSE"}]}, 5]})
     await send(e.EXTRACT_MANY, {"conversations": []})
+    later: Json = {**said, "id": "job", "background": True}
+    await send(e.EXTRACT, later)
+    await send(e.EXTRACT_MANY, {"conversations": [later]})
+    # Where a job is tried once, it has failed by now, or will soon.
+    await send(e.EXTRACT, {"messages": [{"content": "REFUSE"}], "id": "bad", "background": True})
+    for _ in range(500):
+        if (await send(e.GET_JOB, segment="bad")).json().get("status", "failed") == "failed":
+            break
+        await asyncio.sleep(0.01)
+    await send(e.GET_JOB, segment="job")
+    await send(e.GET_JOB, segment="none")
+    await send(e.LIST_JOBS)
+    await send(e.LIST_JOBS, query={"status": "failed", "limit": "1"})
+    await send(e.LIST_JOBS, query={"status": "lost"})
+    await send(e.RETRY_JOB, segment="bad")
+    await send(e.RETRY_JOB, segment="job")
+    await send(e.RETRY_JOB, segment="none")
+    await send(e.DELETE_JOB, segment="job")
+    await send(e.DELETE_JOB, segment="job", query={"collection": "c"})
 
 
 async def requests_of_keys(send: "Send") -> None:
@@ -458,7 +479,7 @@ async def requests_of_keys(send: "Send") -> None:
 
 
 async def test_answers_are_what_is_documented(open_api: "OpenApi", told: "FakeExtractor") -> None:
-    async with open_api(max_body=5_000, extractor=told) as api:
+    async with open_api(max_body=5_000, extractor=told, job_attempts=1) as api:
         document = (await api.get("/openapi.json")).json()
         documented = {one["operationId"]: one for _, _, one in operations(document)}
         seen: set[tuple[str, bool]] = set()
@@ -503,7 +524,7 @@ async def test_answers_to_keys_are_what_is_documented(open_api: "OpenApi") -> No
 async def test_answers_to_a_key_of_one_user_are_what_is_documented(
     open_api: "OpenApi", told: "FakeExtractor"
 ) -> None:
-    async with open_api(admin_key=ADMIN_KEY, rate_limit=0, extractor=told) as api:
+    async with open_api(admin_key=ADMIN_KEY, rate_limit=0, extractor=told, job_attempts=1) as api:
         document = (await api.get("/openapi.json")).json()
         documented = {one["operationId"]: one for _, _, one in operations(document)}
         api.headers["X-API-Key"] = ADMIN_KEY
@@ -611,6 +632,7 @@ async def test_the_documented_parameters_are_those_that_are_taken(
     values = {"limit": "3", "offset": "1", "filters": '{"a": 1}', "order": "asc"}
     values |= {"order_by": "seq", "include_embeddings": "true", "include_total": "true"}
     values |= {"refresh_ttl": "true", "max_depth": "2", "days": "7", "after": "0"}
+    values |= {"status": "done", "before": "9"}
     values |= dict.fromkeys(("namespace", "prefix", "suffix"), '["n", "*"]')
     await api.post(e.ADD_MEMORY.path, json={"content": "a", "id": "x", "collection": "c"})
     for path, method, operation in operations(document):

@@ -6,6 +6,7 @@ The application runs in this process, behind a real server.
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -30,7 +31,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.conftest import FakeEmbedder
+from tests.conftest import FakeEmbedder, FakeExtractor
 
 ADMIN_KEY = "an-operator-for-tests-of-many-characters"
 OPERATOR = {"X-API-Key": ADMIN_KEY}
@@ -89,7 +90,9 @@ class Background:
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
-        async with open_app(self._settings, embedder=FakeEmbedder()) as app:
+        async with open_app(
+            self._settings, embedder=FakeEmbedder(), extractor=FakeExtractor()
+        ) as app:
             config = uvicorn.Config(
                 app, port=0, lifespan="off", log_config=None, access_log=False, server_header=False
             )
@@ -117,7 +120,7 @@ class _Announcing(uvicorn.Server):
 def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a server without keys."""
     url = f"sqlite:///{tmp_path_factory.mktemp('open') / 'memories.db'}"
-    with Background(Settings(database_url=url)) as server:
+    with Background(Settings(database_url=url, job_attempts=1)) as server:
         make_collection(server.url, {})
         yield server.url
 
@@ -126,7 +129,7 @@ def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def keyed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a server that takes keys."""
     url = f"sqlite:///{tmp_path_factory.mktemp('keyed') / 'memories.db'}"
-    options = Settings(database_url=url, admin_key=ADMIN_KEY, rate_limit=0)
+    options = Settings(database_url=url, admin_key=ADMIN_KEY, rate_limit=0, job_attempts=1)
     with Background(options) as server:
         make_collection(server.url, OPERATOR)
         yield server.url
@@ -181,10 +184,24 @@ def prepare(case: Case, seen: Seen, server: str, headers: dict[str, str]) -> Non
             made = client.post(e.CREATE_KEY.path, json={"name": "to be revoked"})
             case.path_parameters["id"] = made.json()["id"]
             return
+        if case.path == e.RETRY_JOB.path:
+            make_failed_job(client)
         client.post(e.ADD_MEMORY.path, json={"id": "there", "content": "it is"})
+        in_background = {"id": "there", "messages": [{"content": "hello"}], "background": True}
+        client.post(e.EXTRACT.path, json=in_background)
         case.query.pop("collection", None)
         case.path_parameters = dict.fromkeys(case.path_parameters, "there")
         client.put(e.PUT_COLLECTION.url(name="there"), json={})
+
+
+def make_failed_job(client: httpx.Client) -> None:
+    client.delete(e.DELETE_JOB.url(id="there"))
+    refused = {"id": "there", "messages": [{"content": "REFUSE"}], "background": True}
+    client.post(e.EXTRACT.path, json=refused)
+    deadline = time.monotonic() + 30
+    while client.get(e.GET_JOB.url(id="there")).json()["status"] != "failed":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def ask(case: Case, server: str, headers: dict[str, str]) -> Response:

@@ -20,6 +20,7 @@ from .engine.feed import Feed
 from .engine.job_runner import Pace
 from .engine.stats import Stats
 from .extraction import Bounds, Extractor, open_extractor
+from .filler import filling
 from .llm import LLMCheck
 from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
@@ -142,6 +143,7 @@ async def open_app(
             sweeping(forget, settings.sweep_interval, "old events"),
             sweeping(engine.history.purge, settings.sweep_interval, "words of erased memories"),
             sweeping(forget_jobs, settings.sweep_interval, "old jobs"),
+            filling(engine.filling.run, settings.sweep_interval),
             watching_lag(metrics.lag),
         ):
             await stack.enter_async_context(background)

@@ -5,6 +5,7 @@ extract: what is known of the same things -> one call of the LLM -> embed -> wha
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,12 @@ from weakref import WeakValueDictionary
 from agentmem_client import models as m
 from agentmem_client.errors import (
     APIError,
+    Conflict,
     ExtractionFailed,
     LLMNotConfigured,
     Unavailable,
 )
+from cachetools import TTLCache
 from pydantic import ValidationError
 from pydantic_core import to_json
 
@@ -51,9 +54,16 @@ from .similar import Candidate, find_similar
 
 _KNOWN = 20
 """How many memories the LLM is shown that may say what the conversation does."""
+_LOOKED_THROUGH = 50_000
+"""How many characters of a conversation are looked through for words: what one call may be is less,
+and a body of many megabytes must hold nobody up."""
 _KEPT, _KEPT_SECONDS = 200, 600.0
 """How many answers of the LLM are kept, and for how long: a request that is sent again, because its
 answer was lost or the database was away, costs no second call."""
+
+
+_ERASED, _ERASED_SECONDS = 10_000, 3_600.0
+"""How many erasures are remembered, and for how long: longer than an LLM is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,7 @@ class Learning:
         self._jobs = jobs
         self._answers: Cache[_Read] = Cache(max_entries=_KEPT, ttl=_KEPT_SECONDS)
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
+        self._erased: TTLCache[tuple[str, str], float] = TTLCache(_ERASED, _ERASED_SECONDS)
 
     async def check(self, caller: Caller, request: m.ExtractRequest) -> None:
         """Refuse what can't be done, before anything is paid for.
@@ -124,10 +135,11 @@ class Learning:
         Raises:
             ExtractionFailed: the LLM refuses, or its answer can't be used.
             Unavailable: the LLM can't be reached, or no fact could be stored now.
+            Conflict: the user was erased meanwhile.
             APIError: as `check`.
         """
         await self.check(caller, request)
-        answered = False
+        answered, began = False, time.monotonic()
 
         async def ask() -> _Read:
             nonlocal answered
@@ -138,6 +150,9 @@ class Learning:
             return _Read(found, known)
 
         read = await self._answers.get_or_compute(_digest(caller, request), ask)
+        erased = self._erased.get((caller.tenant, caller.user(request.user_id) or ""), 0.0)
+        if erased > began:
+            raise Conflict("the user was erased while the LLM read the conversation")
         facts = await self._learn(caller, request, read) if read.found.facts else []
         spent = read.found.spent if answered else None
         usage = (
@@ -197,19 +212,17 @@ class Learning:
 
         return list(await asyncio.gather(*map(one, requests)))
 
-    def clear(self) -> None:
-        """Let go of what is kept of conversations."""
+    def forget(self, tenant: str, user_id: str) -> None:
+        """Let go of what is kept of conversations; what is under way of a user is not stored."""
         self._answers.clear()
+        self._erased[tenant, user_id] = time.monotonic()
 
     async def _known(self, caller: Caller, request: m.ExtractRequest) -> list[Record]:
         """Memories of the very scope that have words of the conversation, the best first."""
         collection = await self._store.collection(caller.tenant, request.collection)
         if collection is None:
             return []
-        said = Counter(
-            term for one in request.messages for term in set(keywords.keyword_query(one.content))
-        )
-        terms = [term for term, _ in said.most_common(keywords.MAX_TERMS)]
+        terms = _terms(request.messages)
         found = await self._store.search(
             collection,
             SearchRequest(
@@ -264,6 +277,18 @@ class Learning:
                 record.sources = [Source(_message_ids(request, fact), None, record.created_at)]
             candidates.append(Candidate(fact, put))
         return candidates
+
+
+def _terms(messages: Sequence[m.Message]) -> list[str]:
+    """The words that most messages have, of as much as is read."""
+    said: Counter[str] = Counter()
+    left = _LOOKED_THROUGH
+    for message in messages:
+        said.update(set(keywords.keyword_query(message.content[:left])))
+        left -= len(message.content)
+        if left <= 0:
+            break
+    return [term for term, _ in said.most_common(keywords.MAX_TERMS)]
 
 
 def _by_keyword(found: Candidates) -> Ranked:

@@ -7,7 +7,6 @@ time, for what is kept in memory of it would go stale: a lock beside the file se
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Concatenate, ParamSpec, TypeVar
@@ -44,6 +43,7 @@ from ..vectors import VectorIndex
 from . import events, figures, heap, history, jobs, keys, reader, schema
 from .loading import load_vectors
 from .memory_state import MemoryState
+from .threads import Threads
 from .writer import Writer
 
 _MANY_VECTORS = 10_000
@@ -97,8 +97,8 @@ class SqliteStore:
         self._listeners: list[Callable[[], None]] = []
         self._loads: dict[int, asyncio.Task[VectorIndex]] = {}
         self._writer = Writer(self._write_connection, self._state)
-        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="agentmem-write")
-        self._read_threads = ThreadPoolExecutor(readers, thread_name_prefix="agentmem-read")
+        self._write_thread = Threads(1, "agentmem-write")
+        self._read_threads = Threads(readers, "agentmem-read")
 
     @classmethod
     async def open(cls, path: str, *, readers: int, watch: Watch = NOBODY) -> "SqliteStore":
@@ -162,6 +162,12 @@ class SqliteStore:
         """The ranked records with their scores, best first."""
         index = None if request.vector is None else await self._index(collection)
         return await self._read(reader.search, collection, index, request)
+
+    async def lacking_tokens(
+        self, model: str, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[Collection, Record]]:
+        """Records with vectors that this model of the server's made, and without their tokens."""
+        return await self._read(reader.lacking_tokens, model, after, limit)
 
     async def sessions(
         self, collection: Collection, selection: Selection, *, after: str | None, limit: int
@@ -244,8 +250,8 @@ class SqliteStore:
         """Finish what was accepted, fold the WAL into the file, and let go of it."""
 
         def close() -> None:
-            self._write_thread.shutdown(wait=True)
-            self._read_threads.shutdown(wait=True)
+            self._write_thread.close()
+            self._read_threads.close()
             for _ in range(self._readers):
                 self._read_connections.get_nowait().close()
             self._write_connection.close()
@@ -308,7 +314,7 @@ class SqliteStore:
         self._busy_since = time.monotonic()
         try:
             timed = self._timed(function)
-            return await self._on(self._write_thread, timed, *args)
+            return await self._on(self._write_thread, lambda: timed(*args))
         finally:
             self._busy_since = None
 
@@ -340,9 +346,9 @@ class SqliteStore:
         return timed
 
     @staticmethod
-    async def _on(threads: Executor, function: Callable[..., R], *args: object) -> R:
+    async def _on(threads: Threads, function: Callable[[], R]) -> R:
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, function, *args)
+            return await threads.run(function)
         except apsw.Error as error:
             raise Unavailable(f"the database could not be read: {error}") from error
 

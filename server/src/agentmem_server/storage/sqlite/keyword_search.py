@@ -183,7 +183,7 @@ def _best(
 
     candidates = np.flatnonzero(most > 0)
     first = max(_FIRST, 4 * depth)
-    if len(candidates) > 2 * first:
+    if len(candidates) > 4 * first:
         at_most = most[candidates]
         promising = np.argpartition(at_most, len(at_most) - first)[len(at_most) - first :]
         reached = score(np.sort(candidates[promising]))

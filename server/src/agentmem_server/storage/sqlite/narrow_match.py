@@ -15,7 +15,7 @@ from ..bm25 import K1, B, rarity
 from . import keyword_index
 from .postings import Ids, Index
 
-_SMALL = 0.005
+_SMALL = 0.02
 """Up to this share of a large collection, scoring what is selected may be quicker by our function:
 FTS5's `bm25` counts anew in how many memories each word is."""
 _LARGE = 10_000
