@@ -156,7 +156,7 @@ class Chat:
                 # The raw answer, as some APIs answer what the client's types don't allow for.
                 answer = await self._client.chat.completions.with_raw_response.create(
                     model=self._model,
-                    messages=prompt,  # type: ignore[arg-type]
+                    messages=prompt,  # type: ignore[arg-type]  # dicts, not its types
                     **dialect.options(self._bounds.max_tokens),
                 )
         except (TimeoutError, openai.APITimeoutError):
