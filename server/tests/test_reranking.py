@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from agentmem_client.models import Rerank
 from agentmem_server.embedding import signs
+from agentmem_server.engine import reranking
 from agentmem_server.engine.ranking import Scored
 from agentmem_server.engine.reranking import rerank
 from agentmem_server.storage import Turns
@@ -73,6 +74,14 @@ def test_what_has_no_tokens_is_as_good_as_the_fusion_says() -> None:
     found = rerank(fused(0.9, 0.5), turns(None, [7]), "", query(1), Rerank())
     assert found.scores[order(found).index(9)] == pytest.approx(0.9)
     assert np.isnan(found.values["tokens"][order(found).index(9)])
+
+
+def test_of_long_texts_the_last_ones_count_by_the_fusion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reranking, "TOKENS", 4)
+    said = turns([1, 2, 3], [4], [1])
+    found = rerank(fused(0.9, 0.5, 0.4), said, "", query(1, 4), Rerank())
+    known = dict(zip(order(found), ~np.isnan(found.values["tokens"]), strict=True))
+    assert known == {9: True, 8: True, 7: False}
 
 
 def test_without_any_tokens_the_fusion_counts_in_turns_around() -> None:

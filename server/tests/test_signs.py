@@ -21,4 +21,5 @@ def test_a_memory_keeps_the_first_tokens_of_its_texts() -> None:
 
 def test_a_querys_tokens_have_length_one_as_float16() -> None:
     kept = np.frombuffer(signs.question(np.array([[3.0, 4.0], [0, 0]], np.float32)), "<f2")
+    assert len(signs.question(np.ones((100, 2), np.float32))) == 2 * 2 * signs.MAX_QUESTION
     np.testing.assert_allclose(kept.reshape(-1, 2), np.array([[0.6, 0.8], [0, 0]]), atol=1e-3)

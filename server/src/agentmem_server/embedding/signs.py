@@ -13,6 +13,8 @@ from . import unit
 
 MAX_TOKENS = 256
 """How many tokens of a memory are kept; the first ones."""
+MAX_QUESTION = 32
+"""How many tokens of a query are compared; likewise. What it takes grows with each."""
 
 
 def size(dimension: int) -> int:
@@ -31,5 +33,5 @@ def joined(parts: Sequence[bytes], dimension: int) -> bytes:
 
 
 def question(tokens: NDArray[np.float32]) -> bytes:
-    """A query's token vectors (n, d), scaled to length 1, as float16."""
-    return unit(tokens).astype("<f2").tobytes()
+    """A query's token vectors (n, d), scaled to length 1, as float16; at most `MAX_QUESTION`."""
+    return unit(tokens[:MAX_QUESTION]).astype("<f2").tobytes()

@@ -15,6 +15,9 @@ from .ranking import Scores
 
 _AT_ONCE = 4_096
 """How many tokens are unpacked at once: 6 MB of float32, which a processor's cache half holds."""
+_ON_ONE_THREAD = 262_144
+"""Up to so many multiplications OpenBLAS multiplies matrices on the caller's thread. With more it
+wakes the others, which on a busy machine takes ten times the processor's time."""
 
 
 def matches(query: NDArray[np.float32], tokens: Sequence[bytes]) -> Scores:
@@ -46,8 +49,14 @@ def _cosines(rows: NDArray[np.uint8], query: NDArray[np.float32]) -> NDArray[np.
     """(t, q) The cosines of vectors of 1 and -1, by their packed signs, with the query's tokens."""
     dimension = query.shape[1]
     bits = np.unpackbits(rows, axis=1, count=dimension).astype(np.float32)
-    products: NDArray[np.float32] = 2 * (bits @ query.T) - query.sum(axis=1)
-    return products / np.float32(np.sqrt(dimension))
+    together = max(1, _ON_ONE_THREAD // query.size)
+    even = len(bits) - len(bits) % together
+    stacked = np.matmul(bits[:even].reshape(-1, together, dimension), query.T)
+    products = np.concatenate([stacked.reshape(even, len(query)), bits[even:] @ query.T])
+    cosines: NDArray[np.float32] = (2 * products - query.sum(axis=1)) / np.sqrt(
+        dimension, dtype=np.float32
+    )
+    return cosines
 
 
 def spread(values: Scores, pairs: NDArray[np.int64], decay: float) -> Scores:

@@ -7,6 +7,7 @@ import numpy as np
 from agentmem_client.models import Rerank
 from numpy.typing import NDArray
 
+from ..embedding import signs
 from ..storage import Turns
 from . import late
 from .ranking import Scored, Scores, minmax
@@ -14,6 +15,9 @@ from .speakers import named
 
 DEPTH = 200
 """How many candidates are ranked anew: all of them, where no more than ten pages are asked for."""
+TOKENS = 16_384
+"""How many tokens of candidates are compared, of the best first: four times what so many turns of a
+conversation have. Of long texts the last ones count by the fusion."""
 
 
 def rerank(
@@ -61,7 +65,10 @@ def rerank(
 
 def _said(turns: Turns, tokens: NDArray[np.float32], decay: float) -> Scores:
     """(k,) How well the query's tokens are found in each candidate or around it."""
-    matches = late.matches(tokens, turns.tokens)
+    ends = np.cumsum([len(own) for own in turns.tokens])
+    most = TOKENS * signs.size(tokens.shape[1])
+    compared = [own if end <= most else b"" for own, end in zip(turns.tokens, ends, strict=True)]
+    matches = late.matches(tokens, compared)
     known = ~np.isnan(matches[:, 0])
     # What has no tokens of its own is not known by its neighbours'.
     found: Scores = late.spread(matches, turns.pairs, decay).mean(axis=1)

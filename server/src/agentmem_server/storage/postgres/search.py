@@ -139,7 +139,8 @@ class _Search:
         )
         while True:
             try:
-                if len(found.ids) < _IN_THREAD and not self._vectors:
+                compares = self._vectors or (self._turns and self._with_tokens)
+                if len(found.ids) < _IN_THREAD and not compares:
                     return self._request.rank(candidates)
                 return await asyncio.to_thread(self._request.rank, candidates)
             except _NotRead as missing:
