@@ -10,6 +10,7 @@ import pytest
 from agentmem_client import endpoints as e
 from agentmem_server.embedding.builtin import BuiltinEmbedder
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it ships no types
 
 if TYPE_CHECKING:
     from tests.conftest import OpenApi
@@ -185,3 +186,9 @@ class Plain:
 
     async def close(self) -> None:
         pass
+
+
+async def test_matrix_products_have_one_thread(talk: httpx.AsyncClient) -> None:
+    # Two wait for one another whenever something else has a core, for 20 times as long.
+    threads = [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+    assert set(threads) <= {1}
