@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -30,6 +31,7 @@ from _bare import bare_server
 from _memories import Made, Maker, best, encoded
 from _rows import Row, Sides, no_sides, note_round, print_row, share, within
 from agentmem_server.embedding.builtin import BuiltinEmbedder
+from agentmem_server.keywords import context_date, dense_text
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from _server import private_server  # the examples' helper, which starts a server
@@ -160,7 +162,8 @@ class Limits:
         for _ in range(self._rounds):
             for sides, callers, size in ((many, 1, EMBEDDED), (few, CALLERS, 1)):
                 made = self._maker.memories(5 * EMBEDDED)
-                alone = await embedded_alone(self._embedder, made.texts)
+                texts = [_as_said_today(text) for text in made.texts]
+                alone = await embedded_alone(self._embedder, texts)
                 made = self._maker.memories(5 * EMBEDDED)
                 requests = (
                     _adds(made, embedded=False)
@@ -336,6 +339,11 @@ async def _measure(limits: Limits, only: str) -> list[Row]:
             for row in found:
                 print_row(row)
     return rows
+
+
+def _as_said_today(text: str) -> str:
+    """What the server embeds of a turn: it has the day before it, six tokens more."""
+    return dense_text(context_date(datetime.now(UTC)), text)
 
 
 def main() -> None:
