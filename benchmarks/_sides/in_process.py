@@ -52,9 +52,10 @@ class InProcess(ABC):
     def _add(self, made: Made, place: int) -> None:
         """Store one of them."""
 
-    @abstractmethod
     def _add_many(self, made: Made, places: Sequence[int]) -> None:
-        """Store some of them at once."""
+        """Store some of them, at once where the store can."""
+        for place in places:
+            self._add(made, place)
 
     @abstractmethod
     def _search(self, kind: Kind, query: Query) -> list[int]:
