@@ -283,6 +283,19 @@ class Failing:
         pass
 
 
+class Held(Failing):
+    """An embedder that waits for its gate."""
+
+    def __init__(self) -> None:
+        self.fails = lambda text: False
+        self.asked, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def embed(self, texts: Sequence[str]) -> Any:
+        self.asked.set()
+        await self.gate.wait()
+        return await super().embed(texts)
+
+
 async def test_a_fact_that_can_not_be_stored_now_fails_with_its_reason(
     open_api: OpenApi, told: "FakeExtractor", database_url: str
 ) -> None:
@@ -337,3 +350,32 @@ async def test_what_came_from_where_can_be_given_and_is_exported(
     assert changed.json()["sources"] == sources
     history = await api.get("/api/v1/memories/a/history")
     assert history.json()["events"][1]["before"]["sources"] == sources
+
+
+async def test_an_erasure_reaches_what_waits_to_be_written(
+    open_api: OpenApi, told: "FakeExtractor", database_url: str
+) -> None:
+    """The LLM has answered, and its facts wait for their vectors when the user is erased."""
+    embedder = Held()
+    async with open_api(extractor=told, database_url=database_url, embedder=embedder) as api:
+        asked = asyncio.create_task(api.post(EXTRACT, json=said("FACT: a", user_id="ann")))
+        await embedder.asked.wait()
+        (await api.delete("/api/v1/users/ann")).raise_for_status()
+        embedder.gate.set()
+        answer = await asked
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+        assert await memories(api) == []
+
+
+@pytest.mark.parametrize("background", [False, True])
+async def test_what_no_call_can_take_is_refused_at_once(
+    api: httpx.AsyncClient, told: "FakeExtractor", background: bool
+) -> None:
+    answer = await api.post(EXTRACT, json=said("TOO LONG", background=background))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_request")
+    metadata = {"long": "x" * 100_000}
+    answer = await api.post(EXTRACT, json=said("x", background=background, metadata=metadata))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_request")
+    assert answer.json()["error"]["message"].startswith("metadata: each fact gets it")
+    assert told.calls == []
+    assert (await api.get("/api/v1/jobs")).json()["jobs"] == []

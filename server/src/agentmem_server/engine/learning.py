@@ -18,6 +18,7 @@ from agentmem_client.errors import (
     APIError,
     Conflict,
     ExtractionFailed,
+    InvalidRequest,
     LLMNotConfigured,
     Unavailable,
 )
@@ -30,6 +31,7 @@ from ..access.callers import Caller
 from ..batcher import Batcher
 from ..cache import Cache
 from ..extraction import Extractor, Found, FoundFact
+from ..pauses import with_pauses
 from ..storage import (
     Candidates,
     Learn,
@@ -57,6 +59,8 @@ _KNOWN = 20
 _LOOKED_THROUGH = 50_000
 """How many characters of a conversation are looked through for words: what one call may be is less,
 and a body of many megabytes must hold nobody up."""
+_LONGEST_METADATA = 100_000
+"""Bytes of JSON. There may be a hundred facts: a body of 32 MB must not become one of 3 GB."""
 _KEPT, _KEPT_SECONDS = 200, 600.0
 """How many answers of the LLM are kept, and for how long: a request that is sent again, because its
 answer was lost or the database was away, costs no second call."""
@@ -111,10 +115,17 @@ class Learning:
         Raises:
             LLMNotConfigured: there is no LLM.
             Forbidden: the memories would be another user's than the caller's.
+            InvalidRequest: the conversation is longer than one call may be, or its metadata than
+                what is copied to each fact.
             EmbedderMismatch: the collection's vectors are not made by this server.
         """
-        self._llm()
         caller.user(request.user_id)
+        self._llm().check(request.messages, request.instructions)
+        if request.metadata and len(to_json(request.metadata)) > _LONGEST_METADATA:
+            raise InvalidRequest(
+                f"metadata: each fact gets it, and it has more than {_LONGEST_METADATA} bytes as "
+                "JSON: keep what is long elsewhere"
+            )
         collection = await self._store.collection(caller.tenant, request.collection)
         if collection is not None:
             collection.embedding.check_given(self._preparation.server_embedding)
@@ -150,10 +161,7 @@ class Learning:
             return _Read(found, known)
 
         read = await self._answers.get_or_compute(_digest(caller, request), ask)
-        erased = self._erased.get((caller.tenant, caller.user(request.user_id) or ""), 0.0)
-        if erased > began:
-            raise Conflict("the user was erased while the LLM read the conversation")
-        facts = await self._learn(caller, request, read) if read.found.facts else []
+        facts = await self._learn(caller, request, read, began) if read.found.facts else []
         spent = read.found.spent if answered else None
         usage = (
             m.Usage()
@@ -210,7 +218,12 @@ class Learning:
             except Exception as error:
                 return m.Extraction(id=request.id, status="failed", error=failure(error))
 
-        return list(await asyncio.gather(*map(one, requests)))
+        tasks = []
+        async with asyncio.TaskGroup() as group:
+            for request in requests:
+                tasks.append(group.create_task(one(request)))
+                await asyncio.sleep(0)  # or all would begin without others having their turn
+        return [task.result() for task in tasks]
 
     def forget(self, tenant: str, user_id: str) -> None:
         """Let go of what is kept of conversations; what is under way of a user is not stored."""
@@ -232,8 +245,15 @@ class Learning:
         exact = (record for record, _ in found if record.scope == _scope(caller, request))
         return list(islice(exact, _KNOWN))
 
-    async def _learn(self, caller: Caller, request: m.ExtractRequest, read: _Read) -> list[m.Fact]:
+    def _check_not_erased(self, tenant: str, user_id: str | None, began: float) -> None:
+        if self._erased.get((tenant, user_id or ""), 0.0) > began:
+            raise Conflict("the user was erased while the LLM read the conversation")
+
+    async def _learn(
+        self, caller: Caller, request: m.ExtractRequest, read: _Read, began: float
+    ) -> list[m.Fact]:
         scope = _scope(caller, request)
+        self._check_not_erased(caller.tenant, scope.user_id, began)
         with self._in_flight:
             candidates = await self._prepared(caller, request, _distinct(read.found.facts))
             place = (caller.tenant, request.collection, scope)
@@ -247,6 +267,8 @@ class Learning:
                     for one in candidates
                     if isinstance(put := one.put, Put)
                 ]
+                # Embedding and waiting for others took their time.
+                self._check_not_erased(caller.tenant, scope.user_id, began)
                 learned = iter(await self._writes.submit_many(learns))
         outcomes = [next(learned) if isinstance(one.put, Put) else one.put for one in candidates]
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
@@ -254,7 +276,7 @@ class Learning:
             raise errors[0]
         return [
             _outcome(request, candidate, outcome)
-            for candidate, outcome in zip(candidates, outcomes, strict=True)
+            async for candidate, outcome in with_pauses(zip(candidates, outcomes, strict=True))
         ]
 
     async def _prepared(
@@ -262,7 +284,7 @@ class Learning:
     ) -> list[Candidate]:
         """The facts as writes, with their vectors."""
         memories: list[m.MemoryInput | ValidationError] = []
-        for fact in facts:
+        async for fact in with_pauses(facts):
             try:
                 memories.append(_memory(request, fact))
             except ValidationError as error:
@@ -270,7 +292,7 @@ class Learning:
         good = [memory for memory in memories if isinstance(memory, m.MemoryInput)]
         prepared = iter(await self._preparation.puts(caller, good))
         candidates = []
-        for fact, memory in zip(facts, memories, strict=True):
+        async for fact, memory in with_pauses(zip(facts, memories, strict=True)):
             put = next(prepared) if isinstance(memory, m.MemoryInput) else _unfit(memory)
             if isinstance(put, Put):
                 record = put.records[0]
@@ -302,8 +324,9 @@ def _scope(caller: Caller, request: m.ExtractRequest) -> Scope:
 
 def _digest(caller: Caller, request: m.ExtractRequest) -> bytes:
     """The same for requests that say the same, whatever their ids."""
-    said = request.model_dump(exclude={"id", "background"})
-    return blake2b(to_json([caller.tenant, caller.user_id, said]), digest_size=16).digest()
+    said = request.model_dump_json(exclude={"id", "background"}).encode()
+    whose = to_json([caller.tenant, caller.user_id])
+    return blake2b(whose + said, digest_size=16).digest()
 
 
 def _distinct(facts: Sequence[FoundFact]) -> list[FoundFact]:
