@@ -198,6 +198,24 @@ async def test_a_fact_that_the_llm_knows_in_other_words_is_linked(
     await embedder.close()
 
 
+async def test_what_is_known_is_not_crowded_out_by_the_users_sessions(
+    open_api: OpenApi, told: "FakeExtractor", database_url: str
+) -> None:
+    embedder = BuiltinEmbedder()
+    async with open_api(extractor=told, database_url=database_url, embedder=embedder) as api:
+        sessions = [
+            {"content": "Ann likes drinking tea.", "user_id": "ann", "session_id": str(number)}
+            for number in range(50)
+        ]
+        (await api.post("/api/v1/memories/batch", json={"memories": sessions})).raise_for_status()
+        first = (await extract(api, "FACT: Ann likes tea.", user_id="ann"))["facts"][0]
+        assert (first["status"], told.calls[0][2]) == ("stored", [])
+        second = (await extract(api, "FACT: Ann likes drinking tea.", user_id="ann"))["facts"][0]
+        assert told.calls[1][2] == ["Ann likes tea."]
+        assert (second["status"], second["id"]) == ("duplicate", first["id"])
+    await embedder.close()
+
+
 async def test_a_near_duplicate_is_linked_and_a_near_miss_is_not(
     open_api: OpenApi, told: "FakeExtractor", database_url: str
 ) -> None:

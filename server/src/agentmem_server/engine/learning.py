@@ -42,7 +42,6 @@ from ..storage import (
     Record,
     Scope,
     SearchRequest,
-    Selection,
     Source,
     Store,
     Write,
@@ -52,7 +51,7 @@ from .in_flight import InFlight
 from .jobs import Jobs
 from .outcomes import failure
 from .preparing import Preparation
-from .similar import Candidate, find_similar
+from .similar import Candidate, exactly, find_similar
 
 _KNOWN = 20
 """How many memories the LLM is shown that may say what the conversation does."""
@@ -239,7 +238,7 @@ class Learning:
         found = await self._store.search(
             collection,
             SearchRequest(
-                Selection(_scope(caller, request)), None, terms, 2 * _KNOWN, rank=_by_keyword
+                exactly(_scope(caller, request)), None, terms, 2 * _KNOWN, rank=_by_keyword
             ),
         )
         exact = (record for record, _ in found if record.scope == _scope(caller, request))

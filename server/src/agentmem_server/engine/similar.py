@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from agentmem_client.filters import And, Condition, RecordField
 from numpy.typing import NDArray
 
 from ..extraction import FoundFact
@@ -14,6 +15,7 @@ from ..storage import (
     Put,
     Ranked,
     Record,
+    Scope,
     SearchRequest,
     Selection,
     Store,
@@ -85,6 +87,23 @@ async def find_similar(
             firsts.add(place)
 
 
+def exactly(scope: Scope) -> Selection:
+    """The memories of a scope, without those of a session or an agent where it names none.
+
+    Else a user's many sessions would take all places among the nearest. Memories of no scope at all
+    are not told apart so, which would read a whole collection, nor are namespaces.
+    """
+    if not scope.items():
+        return Selection(scope)
+    named = {name for name, _ in scope.items()}
+    absent = [
+        Condition(RecordField(name, "string"), "$exists", value=False)
+        for name in ("user_id", "agent_id", "session_id")
+        if name not in named
+    ]
+    return Selection(scope, And(tuple(absent)) if absent else None)
+
+
 async def _nearest(
     store: Store, collection: Collection, fact: Record, told: Record | None
 ) -> list[tuple[Record, float]]:
@@ -93,7 +112,7 @@ async def _nearest(
     def rank(found: Candidates) -> Ranked:
         return found.ids, found.similarities
 
-    scope = Selection(fact.scope)
+    scope = exactly(fact.scope)
     search = SearchRequest(scope, fact.vectors, [], 4 * _NEIGHBOURS, rank)
     found = await store.search(collection, search)
     nearest = [pair for pair in found if pair[0].scope == fact.scope][:_NEIGHBOURS]
