@@ -119,6 +119,13 @@ async def test_what_is_known_is_linked(api: httpx.AsyncClient, told: "FakeExtrac
     assert told.calls[2][2] == []
 
 
+async def test_the_llm_is_shown_no_documents(api: httpx.AsyncClient, told: "FakeExtractor") -> None:
+    for content in ("Ann likes tea. " * 1_000, "Ann likes coffee."):
+        (await api.post("/api/v1/memories", json={"content": content})).raise_for_status()
+    await extract(api, "what Ann likes: tea")
+    assert told.calls[0][2] == ["Ann likes coffee."]
+
+
 async def test_the_same_fact_learnt_at_once_is_stored_once(api: httpx.AsyncClient) -> None:
     asked = [
         extract(api, f"number {number}", "FACT: Ann likes tea.", "FACT: Ann likes tea!")

@@ -33,7 +33,7 @@ async def test_of_those_that_say_the_same_the_first_is_the_one() -> None:
         candidate("Ann always likes drinking tea.", 1, 0),
         candidate("Ann likes to sleep.", 0, 0),
     ]
-    await find_similar(NO_STORE, None, candidates, [])
+    await find_similar(NO_STORE, None, candidates, {})
     found = [None if one.similar is None else one.similar[1] for one in candidates]
     assert found == [None, None, None, "Ann likes tea.", "Ann likes tea.", None]
     assert candidates[3].similarity == pytest.approx(1 / 1.01**0.5)
@@ -42,7 +42,7 @@ async def test_of_those_that_say_the_same_the_first_is_the_one() -> None:
 async def test_what_is_long_is_no_fact() -> None:
     long = "Ann likes tea." + "." * 10_000
     candidates = [candidate(long, 1, 0), candidate("Ann likes drinking tea.", 1, 0)]
-    await find_similar(NO_STORE, None, candidates, [])
+    await find_similar(NO_STORE, None, candidates, {})
     assert candidates[1].similar is None
 
 
@@ -60,7 +60,7 @@ async def test_many_let_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) 
 
     waiting = asyncio.create_task(others())
     with mock.patch.object(similar, "says_no_more", return_value=False) as compared:
-        await find_similar(NO_STORE, None, candidates, [])
+        await find_similar(NO_STORE, None, candidates, {})
     waiting.cancel()
     assert turns > 100
     assert compared.call_count <= 200 * 5

@@ -7,7 +7,7 @@ extract: what is known of the same things -> one call of the LLM -> embed -> wha
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
@@ -51,7 +51,7 @@ from .in_flight import InFlight
 from .jobs import Jobs
 from .outcomes import failure
 from .preparing import Preparation
-from .similar import Candidate, exactly, find_similar
+from .similar import LONGEST, Candidate, exactly, find_similar
 
 _KNOWN = 20
 """How many memories the LLM is shown that may say what the conversation does."""
@@ -71,10 +71,10 @@ _ERASED, _ERASED_SECONDS = 10_000, 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What the LLM said of a conversation, and of which memories it knew."""
+    """What the LLM said of a conversation, and the memories that it knew the facts of, by place."""
 
     found: Found
-    known: Sequence[Record]
+    known: Mapping[int, Record]
 
 
 class Learning:
@@ -157,7 +157,9 @@ class Learning:
             known = await self._known(caller, request)
             texts = [record.content for record in known]
             found = await self._llm().extract(request.messages, request.instructions, texts)
-            return _Read(found, known)
+            # It is kept for minutes: not with all that the LLM was shown, however large.
+            told = {fact.known for fact in found.facts if fact.known is not None}
+            return _Read(found, {place: known[place] for place in told})
 
         read = await self._answers.get_or_compute(_digest(caller, request), ask)
         facts = await self._learn(caller, request, read, began) if read.found.facts else []
@@ -241,8 +243,12 @@ class Learning:
                 exactly(_scope(caller, request)), None, terms, 2 * _KNOWN, rank=_by_keyword
             ),
         )
-        exact = (record for record, _ in found if record.scope == _scope(caller, request))
-        return list(islice(exact, _KNOWN))
+        may_say_it = (
+            record
+            for record, _ in found
+            if record.scope == _scope(caller, request) and len(record.content) <= LONGEST
+        )
+        return list(islice(may_say_it, _KNOWN))
 
     def _check_not_erased(self, tenant: str, user_id: str | None, began: float) -> None:
         if self._erased.get((tenant, user_id or ""), 0.0) > began:

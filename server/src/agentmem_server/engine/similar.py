@@ -1,6 +1,6 @@
 """Which memory, if any, says what a fact does in other words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +26,7 @@ from .likeness import PLAUSIBLE, SURE, differs_in_figures, says_no_more
 _DAY = 86_400_000_000
 _NEIGHBOURS = 5
 """How many of the nearest memories may be what a fact says in other words."""
-_LONGEST = 8_000
+LONGEST = 8_000
 """Characters: what is longer is no fact, and is not read for its words."""
 
 
@@ -49,7 +49,7 @@ async def find_similar(
     store: Store,
     collection: Collection | None,
     candidates: Sequence[Candidate],
-    known: Sequence[Record],
+    known: Mapping[int, Record],
 ) -> None:
     """Find for each candidate what is there, or comes before it, that says the same.
 
@@ -57,7 +57,7 @@ async def find_similar(
         store: where the memories are.
         collection: the one that the facts go into; None: it isn't there yet.
         candidates: the facts of one scope, with their vectors.
-        known: the memories that `FoundFact.known` is a place in.
+        known: the memories that `FoundFact.known` names, by their places.
     """
     units = _units(candidates)
     firsts: set[int] = set()
@@ -128,7 +128,7 @@ def _key(record: Record) -> tuple[str, str]:
 
 def _is_same(fact: Record, other: Record, cosine: float, *, is_told: bool) -> bool:
     """Whether two facts say the same, or the LLM has told so and nothing speaks against it."""
-    if len(other.content) > _LONGEST:
+    if len(other.content) > LONGEST:
         return False
     days = {one.event_at // _DAY for one in (fact, other) if one.event_at is not None}
     if len(days) > 1:
