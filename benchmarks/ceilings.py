@@ -3,7 +3,7 @@
 The ceilings are a bare Starlette endpoint under the same uvicorn that reads the same requests and
 answers as many bytes; the same rows written to the same tables by prepared statements, without a
 server; numpy over the same vectors; and the embedder alone. Each row says what the target is, and
-whether it was met. `-` before a target's unit stands for what the endpoint's own time was.
+whether it was met; `over` is what a search takes longer than the bare endpoint.
 
     python benchmarks/ceilings.py [--size 100000] [--rounds 5] [--only TEXT] [--json figures.json]
 """
@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -24,10 +24,11 @@ from typing import Any
 
 import numpy as np
 import uvicorn
-from _alone import BareWrites, Spent, Transaction, embedded_alone, recorded
+from _alone import BareWrites, Transaction, embedded_alone, recorded
 from _asking import Asked, Figures, Target
 from _bare import bare_server
 from _memories import Made, Maker, best, encoded
+from _rows import Row, Sides, no_sides, note_round, print_row, share, within
 from agentmem_server.embedding.builtin import BuiltinEmbedder
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
@@ -45,53 +46,6 @@ SECONDS = 1.0
 """After which a round sends no more."""
 LATEST = 0.020
 """Seconds by which the event loop may be late."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What was measured of one thing.
-
-    Attributes:
-        ours: a rate, or milliseconds.
-        ceiling: likewise, of what it is compared with.
-        figure: what the target is about: a ratio, or milliseconds.
-        cpu_us: microseconds of the processor for each request or memory; of both.
-    """
-
-    name: str
-    unit: str
-    ours: float
-    ceiling: float
-    figure: float
-    target: str
-    met: bool
-    cpu_us: tuple[float, float] = (0.0, 0.0)
-    note: str = ""
-
-
-@dataclass
-class Sides:
-    """Rates (or seconds) of two sides, round by round, and what they cost the processor."""
-
-    ours: list[float]
-    ceiling: list[float]
-    cpu: tuple[list[float], list[float]]
-
-    @property
-    def ratio(self) -> float:
-        """The median of each round's own ratio, which what else runs changes least."""
-        return median(ours / top for ours, top in zip(self.ours, self.ceiling, strict=True))
-
-    @property
-    def over(self) -> float:
-        """The median of what ours takes longer, in milliseconds."""
-        pairs = zip(self.ours, self.ceiling, strict=True)
-        return 1e3 * median(ours - floor for ours, floor in pairs)
-
-    @property
-    def cpu_us(self) -> tuple[float, float]:
-        """Microseconds of the processor for each, of both sides."""
-        return median(self.cpu[0]), median(self.cpu[1])
 
 
 class Limits:
@@ -130,7 +84,7 @@ class Limits:
         floor = await self._bare.arrive(half, rate / 2, CALLERS)
         p99, least = (1e3 * float(np.quantile(seconds, 0.99)) for seconds in (late, floor))
         return [
-            _share("cached search, 32 callers", sides, 0.6),
+            share("cached search, 32 callers", sides, 0.6),
             Row("cached search, p99 at half", "ms", p99, least, p99, "< 15 ms", p99 < 15),
         ]
 
@@ -141,8 +95,8 @@ class Limits:
         )
         one = await self._over_http(lambda turn: [self._of_user(turn + n) for n in range(2_000)], 1)
         return [
-            _share("scoped search, 32 callers", sides, 0.25),
-            _share("scoped search, 1 caller", one, None),
+            share("scoped search, 32 callers", sides, 0.25),
+            share("scoped search, 1 caller", one, None),
         ]
 
     async def adds(self) -> list[Row]:
@@ -157,7 +111,7 @@ class Limits:
         bare.write(written[:5])
         del written[:5]
         single, shared, batches, http = (
-            _no_sides(), _no_sides(), _no_sides(), _no_sides()
+            no_sides(), no_sides(), no_sides(), no_sides()
         )  # fmt: skip
         for _ in range(self._rounds):
             now, written = written[: len(plan)], written[len(plan) :]
@@ -179,10 +133,10 @@ class Limits:
         times = median(t / o for o, t in zip(single.ours, single.ceiling, strict=True))
         took, floor = (1e3 / median(rates) for rates in (single.ours, single.ceiling))
         rate = median(batches.ours)
-        many = _share("add batches of 1,000", batches, 0.6)
+        many = share("add batches of 1,000", batches, 0.6)
         return [
             Row("add, 1 caller", "ms", took, floor, times, "<= 3.0x", times <= 3, single.cpu_us),
-            _share("add, 32 callers", least, 0.5, f"HTTP {median(http.ceiling):.0f}/s"),
+            share("add, 32 callers", least, 0.5, f"HTTP {median(http.ceiling):.0f}/s"),
             Row(**{**vars(many), "target": ">= .60 or 10k/s", "met": many.met or rate >= 10_000}),
         ]
 
@@ -198,11 +152,11 @@ class Limits:
         made = self._maker.memories(alone.memories)
         requests = _adds(made) if size == 1 else _batches(made, "added", size)
         found = await self._asked(requests, callers)
-        _note(sides, found, size, alone)
+        note_round(sides, found, size, alone)
 
     async def embedded(self) -> list[Row]:
         """Memories that the server embeds, against the embedder alone."""
-        many, few = _no_sides(), _no_sides()
+        many, few = no_sides(), no_sides()
         for _ in range(self._rounds):
             for sides, callers, size in ((many, 1, EMBEDDED), (few, CALLERS, 1)):
                 made = self._maker.memories(5 * EMBEDDED)
@@ -213,10 +167,10 @@ class Limits:
                     if size == 1
                     else _batches(made, "embedded", size, embedded=False)
                 )
-                _note(sides, await self._asked(requests, callers, limit=60), size, alone)
+                note_round(sides, await self._asked(requests, callers, limit=60), size, alone)
         return [
-            _share("embedded batches of 100", many, 0.9),
-            _share("embedded adds, 32 callers", few, 0.9),
+            share("embedded batches of 100", many, 0.9),
+            share("embedded adds, 32 callers", few, 0.9),
         ]
 
     async def unscoped(self) -> list[Row]:
@@ -231,9 +185,7 @@ class Limits:
                 best(stored, query)
             scan = 1e3 * (time.perf_counter() - started) / len(queries)
             rows.append(
-                _within(
-                    f"unscoped search of {len(stored):,}", sides, target, f"numpy {scan:.2f} ms"
-                )
+                within(f"unscoped search of {len(stored):,}", sides, target, f"numpy {scan:.2f} ms")
             )
         return rows
 
@@ -257,8 +209,8 @@ class Limits:
             mode="sparse",
         )
         return [
-            _within("keywords, scoped", scoped, 5.0),
-            _within("keywords, common words", common, 30.0),
+            within("keywords, scoped", scoped, 5.0),
+            within("keywords, common words", common, 30.0),
         ]
 
     def _vector(self) -> str:
@@ -279,7 +231,7 @@ class Limits:
         mode: str | None = None,
     ) -> Sides:
         """The same requests to ours and to the bare endpoint; rates, or the median's seconds."""
-        sides = _no_sides()
+        sides = no_sides()
         for turn in range(self._rounds):
             requests = make(turn)
             if mode is not None:
@@ -328,34 +280,6 @@ class Limits:
         return found
 
 
-def _no_sides() -> Sides:
-    return Sides([], [], ([], []))
-
-
-def _note(sides: Sides, found: Figures, size: int, alone: Spent) -> None:
-    """Add a round of ours, in requests of ``size`` memories, and of a ceiling in this process."""
-    done = size * len(found.seconds)
-    sides.ours.append(done / found.took)
-    sides.ceiling.append(alone.memories / alone.took)
-    sides.cpu[0].append(1e6 * found.cpu / done)
-    sides.cpu[1].append(1e6 * alone.cpu / alone.memories)
-
-
-def _share(name: str, sides: Sides, target: float | None, note: str = "") -> Row:
-    """A row of rates: ours is to be this share of the ceiling."""
-    ratio = sides.ratio
-    wanted, met = ("", True) if target is None else (f">= {target:.2f}", ratio >= target)
-    rates = median(sides.ours), median(sides.ceiling)
-    return Row(name, "/s", *rates, ratio, wanted, met, sides.cpu_us, note)
-
-
-def _within(name: str, sides: Sides, target: float, note: str = "") -> Row:
-    """A row of latencies: ours is to be this many milliseconds over the floor at most."""
-    both = 1e3 * median(sides.ours), 1e3 * median(sides.ceiling)
-    wanted = f"<= {target:.0f} ms over"
-    return Row(name, "ms", *both, sides.over, wanted, sides.over <= target, sides.cpu_us, note)
-
-
 def _search(collection: str, **how: Any) -> Asked:
     return "POST", "/api/v1/memories/search", {"collection": collection, **how}
 
@@ -394,19 +318,6 @@ def _lag_row(ours: Mapping[str, int], bare: Mapping[str, int]) -> Row:
     return Row(name, "", late, floor, late, "never", late == 0, note=looks)
 
 
-def _print(row: Row) -> None:
-    def shown(value: float) -> str:
-        return f"{value:,.0f}" if value >= 100 or not row.unit else f"{value:.2f}"
-
-    figure = f"{row.figure:.0f}" if not row.unit else f"{row.figure:.2f}"
-    cpu = [f"{value:.0f}" if value else "" for value in row.cpu_us]
-    print(
-        f"{row.name:28}{shown(row.ours):>10}{shown(row.ceiling):>10} {row.unit:3}{figure:>8}"
-        f"  {row.target:16}{'met' if row.met else 'NOT MET':8}{cpu[0]:>8}{cpu[1]:>8}  {row.note}",
-        flush=True,
-    )
-
-
 async def _measure(limits: Limits, only: str) -> list[Row]:
     """Every group of rows whose name has this text in it; each is printed when it is there."""
     rates = await limits.fill()
@@ -423,7 +334,7 @@ async def _measure(limits: Limits, only: str) -> list[Row]:
             found = await group()
             rows += found
             for row in found:
-                _print(row)
+                print_row(row)
     return rows
 
 
@@ -444,7 +355,7 @@ def main() -> None:
             rows = runner.run(_measure(limits, options.only))
         lags = {target.name: _lag(target) for target in (ours, bare)}
     rows.append(_lag_row(lags["ours"], lags["bare"]))
-    _print(rows[-1])
+    print_row(rows[-1])
     for name, found in lags.items():
         print(f"{name}: the loop was late by up to", found)
     print(f"the client was busy {limits.busy:.0%} of the time at most")

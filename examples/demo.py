@@ -12,6 +12,7 @@ import time
 import agent
 import chat_memory
 import history
+import learning
 import rag
 import sdk
 import team
@@ -21,6 +22,7 @@ EXAMPLES = {
     "The client by itself (examples/sdk.py)": sdk.main,
     "What becomes of memories, and who hears of it (examples/history.py)": history.main,
     "Tenants and users, each with a key of their own (examples/team.py)": team.main,
+    "Facts from conversations, by an LLM (examples/learning.py)": learning.main,
     "A LangChain conversation that outlives its process (examples/chat_memory.py)": (
         chat_memory.main
     ),

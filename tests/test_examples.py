@@ -39,6 +39,7 @@ def run(name: str) -> subprocess.CompletedProcess[str]:
     [
         ("sdk.py", "cleaned up"),
         ("history.py", "nothing is left of them"),
+        ("learning.py", "Everything was learnt once."),
         ("team.py", "Everybody saw their own, and nothing else."),
         ("chat_memory.py", "It still knows."),
         ("agent.py", "It recalls, and tells nobody else."),
@@ -55,5 +56,6 @@ def test_the_example_runs(name: str, shows: str) -> None:
 
 def test_every_example_is_run() -> None:
     names = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")}
-    shown = {"sdk.py", "history.py", "team.py", "chat_memory.py", "agent.py", "rag.py"}
+    shown = {"sdk.py", "history.py", "learning.py", "team.py"}
+    shown |= {"chat_memory.py", "agent.py", "rag.py"}
     assert names == shown | {"demo.py"}

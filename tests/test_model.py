@@ -611,12 +611,8 @@ class Run:
 
     def engine(self) -> Any:
         routes = [one for one in self.app.routes if getattr(one, "name", "") == "add_memory"]
-        (cell,) = [
-            cell.cell_contents
-            for cell in routes[0].endpoint.__closure__  # type: ignore[attr-defined]  # a function
-            if hasattr(cell.cell_contents, "__self__")
-        ]
-        return cell.__self__._engine
+        answering: Any = routes[0]
+        return answering.endpoint._handler.__self__._engine
 
     async def erase(self, caller: Caller, place: Place) -> None:
         user = self.chance.choice(("ann", "bob"))

@@ -1,5 +1,6 @@
 """What every store that is called in this process has in common."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from _memories import Made
@@ -7,7 +8,7 @@ from _memories import Made
 from . import Done, Kind, Known, Query, in_threads
 
 
-class InProcess:
+class InProcess(ABC):
     """A store with blocking calls, from as many threads as there are callers."""
 
     name: str
@@ -47,11 +48,14 @@ class InProcess:
         self._known.learn_queries([query])
         return self._search(kind, query)
 
+    @abstractmethod
     def _add(self, made: Made, place: int) -> None:
-        raise NotImplementedError
+        """Store one of them."""
 
+    @abstractmethod
     def _add_many(self, made: Made, places: Sequence[int]) -> None:
-        raise NotImplementedError
+        """Store some of them at once."""
 
+    @abstractmethod
     def _search(self, kind: Kind, query: Query) -> list[int]:
-        raise NotImplementedError
+        """The numbers of what is found, best first."""

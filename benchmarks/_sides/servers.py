@@ -1,6 +1,7 @@
 """Servers that are asked over HTTP, by the same client: ours and Chroma's."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from _servers import ServerProcess
 from . import LIMIT, SILENT, Done, Kind, Query, metadata
 
 
-class _OverHTTP:
+class _OverHTTP(ABC):
     """A server that is asked over as many connections as there are callers."""
 
     name: str
@@ -59,11 +60,13 @@ class _OverHTTP:
         async with httpx.AsyncClient(base_url=self._process.url, timeout=60) as client:
             return (await client.request(method, path, json=body)).raise_for_status().json()
 
+    @abstractmethod
     def _adds(self, made: Made, places: Sequence[int]) -> Asked:
-        raise NotImplementedError
+        """The request that stores these."""
 
+    @abstractmethod
     def _searches(self, kind: Kind, query: Query) -> Asked:
-        raise NotImplementedError
+        """The request that searches."""
 
 
 class _Target(Target):

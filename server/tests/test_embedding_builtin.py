@@ -43,6 +43,26 @@ def test_tokenizes_as_the_models_own_tokenizer(
     assert tokens(embedder, text) == ids
 
 
+async def test_the_tokens_are_those_of_words_that_say_something(
+    embedder: BuiltinEmbedder,
+) -> None:
+    texts = ["The cat, unaffable!", "What is it?", "", "!?"]
+    vectors, found = await embedder.embed_tokens(texts)
+    np.testing.assert_array_equal(vectors, await embedder.embed(texts))
+    # "cat", "una", "##ffa", "##ble"; of stop words alone, these; of no words, nothing.
+    assert [one.shape for one in found] == [(4, 384), (3, 384), (0, 384), (0, 384)]
+
+
+async def test_a_tokens_vector_is_of_its_word_in_its_text(embedder: BuiltinEmbedder) -> None:
+    _, (river, money, loan) = await embedder.embed_tokens(
+        ["the bank of the river", "a bank for money", "a bank gives a loan"]
+    )
+    bank = np.stack([one[0] / np.linalg.norm(one[0]) for one in (river, money, loan)])
+    near = bank @ bank.T
+    assert near[1, 2] > near[0, 1]
+    assert near[1, 2] > near[0, 2]
+
+
 async def test_a_vector_is_the_mean_of_its_tokens_states_at_length_one(
     embedder: BuiltinEmbedder,
 ) -> None:

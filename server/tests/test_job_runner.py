@@ -259,7 +259,10 @@ async def test_the_next_try_waits_longer_each_time_and_as_long_as_is_asked(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = _Runner(node.store, node.writes, node.jobs._signals, node.work.run, Pace(), print)
-    drawn: Callable[[float, float], float] = lambda low, high: high  # noqa: E731
+
+    def drawn(_low: float, high: float) -> float:
+        return high
+
     monkeypatch.setattr("random.uniform", drawn)
     waits = [runner._backoff(attempts, None) for attempts in (1, 2, 3, 4, 5, 1_000)]
     assert waits == [2, 8, 32, 128, 300, 300]

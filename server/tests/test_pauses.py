@@ -56,7 +56,7 @@ class NothingToEmbed:
 
 async def test_a_large_batch_is_prepared_with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pauses, "LONGEST", -math.inf)
-    preparation = Preparation(NothingThere(), NothingToEmbed())  # type: ignore[arg-type]
+    preparation = Preparation(NothingThere(), NothingToEmbed())  # type: ignore[arg-type]  # no more is used
     memories = [m.MemoryInput(content=f"{n}", embedding=pack([1.0])) for n in range(100)]
     other = Other()
     assert len(await preparation.puts(Caller("tenant"), memories)) == 100

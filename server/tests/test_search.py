@@ -6,7 +6,7 @@ from agentmem_client import models as m
 from agentmem_client.errors import InvalidRequest
 from agentmem_server import times
 from agentmem_server.engine.search import POOL, Found, Ranking, holds_until, plan
-from agentmem_server.storage import Attributes, Candidates, Embedding, Ranked
+from agentmem_server.storage import Attributes, Candidates, Embedding, Ranked, Turns
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -50,6 +50,7 @@ class Notes:
             np.array([self.rows[id][1] for id in said], np.float64),
             vectors=self._vectors,
             attributes=self._attributes,
+            turns=lambda ids, with_tokens: Turns.of(ids, {}),
         )
 
     def _vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -152,6 +153,7 @@ def test_an_explanation_tells_all() -> None:
     assert second.model_dump(exclude={"parts", "relevance", "recency"}) == {
         "similarity": 0.9,
         "keyword": 2.0,
+        "tokens": None,
         "importance": 0.1,
         "rank": 2,
         "similarity_rank": 1,

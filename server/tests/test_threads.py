@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from agentmem_server.storage.sqlite.threads import Threads
@@ -47,8 +48,9 @@ async def test_a_call_that_has_not_begun_can_be_cancelled(threads: Threads) -> N
 
 
 async def test_closing_finishes_what_was_accepted() -> None:
-    threads, done = Threads(2, "test"), []
-    calls = [asyncio.create_task(threads.run(lambda n=n: done.append(n))) for n in range(20)]  # type: ignore[misc]
+    threads = Threads(2, "test")
+    done: list[int] = []
+    calls = [asyncio.create_task(threads.run(partial(done.append, n))) for n in range(20)]
     await asyncio.sleep(0)
     await asyncio.to_thread(threads.close)
     assert sorted(done) == list(range(20))

@@ -59,7 +59,7 @@ def looks_at_codes(index: VectorIndex, monkeypatch: pytest.MonkeyPatch) -> list[
 
     def look(self: Codes, query: Vectors, count: int, wanted: int, here: object) -> object:
         looks.append(wanted)
-        return nearest(self, query, count, wanted, here)  # type: ignore[arg-type]
+        return nearest(self, query, count, wanted, here)  # type: ignore[arg-type]  # as the original
 
     monkeypatch.setattr(Codes, "nearest", look)
     return looks

@@ -65,6 +65,8 @@ WRONG = {
         SELECT FROM embedding v LEFT JOIN memory m USING (cid, rid)
         WHERE m.id IS NULL AND NOT EXISTS (
             SELECT FROM image i WHERE i.rid = v.rid AND i.vectors IS NULL)""",
+    "tokens are of a memory": """
+        SELECT FROM token t LEFT JOIN memory m USING (cid, rid) WHERE m.id IS NULL""",
     "an image has an event": """
         SELECT FROM image i LEFT JOIN event e USING (eid) WHERE e.eid IS NULL""",
     "a memory is of the version that its last event says": """

@@ -17,7 +17,7 @@ else:
     EAST = b"\0\0\x80\x3f\0\0\0\0"
     NewNotes = type
 
-GROWING = ["memory", "embedding", "tag", "keyword", "term"]
+GROWING = ["memory", "embedding", "tag", "keyword", "term", "token"]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def rows(url: str, query: str) -> list[Any]:
 
 
 async def test_each_table_that_grows_is_in_parts(notes: "Notes") -> None:
-    await notes.put("a", "word", metadata={"n": 1})
+    await notes.put("a", "word", metadata={"n": 1}, tokens=b"\x01")
     kinds = await rows(
         notes.url,
         "SELECT c.relname::text, count(i.inhrelid) FROM pg_class c "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agentmem_client.errors import InvalidRequest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from . import __version__
 from .access.keyring import DEFAULT_RATE, Keyring
@@ -20,6 +21,7 @@ from .engine.feed import Feed
 from .engine.job_runner import Pace
 from .engine.stats import Stats
 from .extraction import Bounds, Extractor, open_extractor
+from .filler import filling
 from .llm import LLMCheck
 from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
@@ -74,6 +76,9 @@ async def open_app(
         EmbedderUnavailable: when the embedder does not answer.
     """
     async with AsyncExitStack() as stack:
+        # Its threads wait for one another, spinning: 24 ms for what one does in 1, whenever
+        # something else has a core.
+        stack.enter_context(threadpool_limits(1, user_api="blas"))
         metrics = Metrics(__version__)
         tracing = _open_tracing(settings)
         watch = Watch(metrics.batch, metrics.store, metrics.llm)
@@ -142,6 +147,7 @@ async def open_app(
             sweeping(forget, settings.sweep_interval, "old events"),
             sweeping(engine.history.purge, settings.sweep_interval, "words of erased memories"),
             sweeping(forget_jobs, settings.sweep_interval, "old jobs"),
+            filling(engine.filling.run, settings.sweep_interval),
             watching_lag(metrics.lag),
         ):
             await stack.enter_async_context(background)

@@ -22,6 +22,7 @@ from agentmem_client import (
     InvalidRequest,
     NotFound,
     RecencyWeight,
+    Rerank,
 )
 
 MemoryJson = Callable[..., dict[str, Any]]
@@ -290,6 +291,7 @@ async def test_search_sends_every_argument(
         mode="hybrid",
         alpha=0.25,
         min_score=-1,
+        rerank=Rerank(speaker=0),
         mmr=MMR(fetch_k=20, lambda_mult=0.1),
         recency=RecencyWeight(weight=0.2, half_life=3_600, by="created_at"),
         importance=ImportanceWeight(weight=0.1),
@@ -310,6 +312,7 @@ async def test_search_sends_every_argument(
         "mode": "hybrid",
         "alpha": 0.25,
         "min_score": -1.0,
+        "rerank": {"speaker": 0.0},
         "mmr": {"fetch_k": 20, "lambda_mult": 0.1},
         "recency": {"weight": 0.2, "half_life": 3_600, "by": "created_at"},
         "importance": {"weight": 0.1},

@@ -2,12 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Embedder", "EmbedderMisconfigured", "EmbedderUnavailable", "open_embedder", "unit"]
+__all__ = [
+    "Embedder",
+    "EmbedderMisconfigured",
+    "EmbedderUnavailable",
+    "TokenEmbedder",
+    "open_embedder",
+    "unit",
+]
 
 
 class EmbedderUnavailable(Exception):
@@ -49,6 +56,23 @@ class Embedder(Protocol):
 
     async def close(self) -> None:
         """Free what the embedder holds, once the calls under way have ended."""
+        ...
+
+
+@runtime_checkable
+class TokenEmbedder(Embedder, Protocol):
+    """One that also tells the vectors of a text's tokens, for late interaction."""
+
+    async def embed_tokens(
+        self, texts: Sequence[str]
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """As `embed`, and for each text the vectors of its tokens, of any length.
+
+        Of shape ``(tokens, dimension)``: of the words that say something, in order.
+
+        Raises:
+            EmbedderUnavailable: none of the texts was embedded.
+        """
         ...
 
 

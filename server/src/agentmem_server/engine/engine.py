@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from agentmem_client import models as m
 from agentmem_client.errors import (
     APIError,
     InvalidRequest,
     Unavailable,
 )
+from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from .. import keywords, times
@@ -49,6 +51,7 @@ from ..storage import (
 from ..telemetry.watch import NOBODY, Watch
 from . import cursor, records
 from .catalog import Catalog
+from .filling import Filling
 from .history import History
 from .in_flight import InFlight
 from .jobs import Jobs
@@ -56,7 +59,7 @@ from .learning import Learning
 from .outcomes import failure
 from .preparing import Preparation, no_memory
 from .results import Results
-from .search import Found, Plan, Ranking, holds_until, plan
+from .search import Found, Plan, Ranking, asks_for_tokens, holds_until, no_tokens, plan
 from .search_counts import SearchCounts
 from .selecting import scope_of, selection_of
 
@@ -128,6 +131,7 @@ class Engine:
         )
         self._preparation = Preparation(store, self._embedder)
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
+        self.filling = Filling(store, self._embedder, self._writes)
         self.jobs = Jobs(store, self._writes, limits.job_attempts)
         self.learning = Learning(
             store, self._writes, self._preparation, self._in_flight, extractor, self.jobs
@@ -250,11 +254,13 @@ class Engine:
         ranking = Ranking(chosen, request)
         found: list[tuple[Record, float]] = []
         if collection is not None:
+            vector, tokens = await self._query_vectors(chosen, request, collection)
+            ranking = Ranking(chosen, request, tokens)
             found = await self._store.search(
                 collection,
                 SearchRequest(
                     selection=Selection(scope_of(caller, request), request.filters),
-                    vector=await self._query_vector(chosen, request, collection),
+                    vector=vector,
                     terms=keywords.keyword_query(request.query or "") if chosen.by_keyword else [],
                     depth=chosen.depth,
                     rank=ranking.rank,
@@ -275,15 +281,23 @@ class Engine:
         until = holds_until(request, chosen, (record.expires_at for record, _ in found))
         return Found(body, until, refreshed)
 
-    async def _query_vector(
+    async def _query_vectors(
         self, chosen: Plan, request: m.SearchRequest, collection: Collection
-    ) -> bytes | None:
+    ) -> tuple[bytes | None, NDArray[np.float32] | None]:
+        """The vector to search by, and those of the query's tokens (q, d), as far as wanted."""
         if not chosen.by_vector:
-            return None
+            return None, None
         if request.embedding is not None:
-            return request.embedding
+            return request.embedding, None
         collection.embedding.check_given(self._preparation.server_embedding)
-        return await self._embedder.embed(request.query or "")
+        if asks_for_tokens(request) and not self._embedder.tells_tokens:
+            raise no_tokens()
+        embedded = await self._embedder.embed_query(request.query or "")
+        tokens = None
+        if chosen.by_tokens and embedded.tokens:
+            tokens = np.frombuffer(embedded.tokens, "<f2").astype(np.float32)
+            tokens = tokens.reshape(-1, self._embedder.dimension)
+        return embedded.vector, tokens
 
     async def get(self, caller: Caller, memory_id: str, query: m.GetQuery) -> m.Memory:
         """One memory.

@@ -5,7 +5,7 @@ from agentmem_client.models import Explanation
 
 from .ranking import Ids, Scored, Scores
 
-_VALUES = ("similarity", "keyword", "recency", "importance")
+_VALUES = ("similarity", "keyword", "tokens", "recency", "importance")
 _RANKED = ("similarity", "keyword")
 
 

@@ -9,7 +9,8 @@ from agentmem_client.errors import APIError, EmbedderMismatch, InvalidRequest, N
 
 from .. import times
 from ..access.callers import Caller
-from ..embedding.batched import BatchedEmbedder
+from ..embedding import signs
+from ..embedding.batched import BatchedEmbedder, Embedded
 from ..pauses import with_pauses
 from ..storage import Embedding, Put, Store, Update
 from . import records
@@ -44,13 +45,17 @@ class Preparation:
                 put.records[0].vectors = b""
                 texts.extend((position, text) for text in put.records[0].dense_texts)
             puts.append(put)
-        vectors = await self._embedder.embed_many([text for _, text in texts])
-        for (position, _), vector in zip(texts, vectors, strict=True):
+        outcomes = await self._embedder.embed_many([text for _, text in texts])
+        for (position, _), outcome in zip(texts, outcomes, strict=True):
             prepared = puts[position]
-            if isinstance(vector, Exception):
-                puts[position] = vector
+            if isinstance(outcome, Exception):
+                puts[position] = outcome
             elif isinstance(prepared, Put):
-                prepared.records[0].vectors = (prepared.records[0].vectors or b"") + vector
+                record = prepared.records[0]
+                record.vectors = (record.vectors or b"") + outcome.vector
+                record.tokens = signs.joined(
+                    [record.tokens or b"", outcome.tokens], self._embedder.dimension
+                )
         return puts
 
     async def _put(self, caller: Caller, memory: m.MemoryInput, now: int) -> Put:
@@ -125,12 +130,17 @@ class Preparation:
         if after.dense_texts == before.dense_texts:
             return write(texts=after.dense_texts)
         collection.embedding.check_given(self.server_embedding)
-        vectors = b""
+        embedded: list[Embedded] = []
         for outcome in await self._embedder.embed_many(after.dense_texts):
             if isinstance(outcome, Exception):
                 raise outcome
-            vectors += outcome
-        return write(self.server_embedding, vectors, after.dense_texts)
+            embedded.append(outcome)
+        return write(
+            self.server_embedding,
+            b"".join(one.vector for one in embedded),
+            after.dense_texts,
+            tokens=signs.joined([one.tokens for one in embedded], self._embedder.dimension),
+        )
 
 
 def client_embedding(memory: m.MemoryInput | m.MemoryUpdate) -> Embedding:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from agentmem_client.errors import DimensionMismatch, EmbedderMismatch, InvalidRequest
-from agentmem_client.models import Explanation, Mode, SearchRequest
+from agentmem_client.models import Explanation, Mode, Rerank, SearchRequest
+from numpy.typing import NDArray
 
 from .. import times
 from ..storage import Candidates, Embedding, Ranked
 from .explaining import explain
 from .ranking import Ids, Scored, Scores, fuse, minmax, mmr, share_of_max
+from .reranking import DEPTH, rerank
 from .weighing import total_weight, weigh
 
 POOL = 100
@@ -28,14 +30,16 @@ _ROUNDING = 1e-9
 class Plan:
     """What a search asks the store for, and how it ranks what comes.
 
-    ``now`` (microseconds) is what ages are counted from. ``unbounded`` says of a dense search that
-    its scores have no scale, as inner products.
+    ``now`` (microseconds) is what ages are counted from. ``rerank`` is how candidates are ranked
+    anew; None: not at all. ``unbounded`` says of a dense search that its scores have no scale, as
+    inner products.
     """
 
     mode: Mode
     alpha: float
     depth: int
     now: int
+    rerank: Rerank | None = None
     unbounded: bool = False
 
     @property
@@ -47,6 +51,11 @@ class Plan:
     def by_keyword(self) -> bool:
         """Whether the keyword channel takes part."""
         return self.mode != "dense"
+
+    @property
+    def by_tokens(self) -> bool:
+        """Whether the query's token vectors take part, where there are some."""
+        return self.rerank is not None and self.rerank.tokens > 0
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ def plan(request: SearchRequest, embedding: Embedding | None) -> Plan:
         )
     if request.alpha is not None and mode != "hybrid":
         raise InvalidRequest(f"alpha weighs the channels of mode 'hybrid'; the mode is {mode!r}")
+    _check_rerank(request, mode, can_tell_tokens=server_embeds and request.embedding is None)
     if request.mmr is not None and mode == "sparse":
         raise InvalidRequest("mmr compares vectors: use mode 'hybrid' or 'dense' with it")
     if request.embedding is not None and embedding is not None:
@@ -127,6 +137,7 @@ def plan(request: SearchRequest, embedding: Embedding | None) -> Plan:
         alpha=DEFAULT_ALPHA if request.alpha is None else request.alpha,
         depth=max(POOL, depth) if ranks_anew else depth,
         now=times.now(),
+        rerank=_how_to_rerank(request) if mode == "hybrid" else None,
         unbounded=embedding is not None and embedding.metric == "dot",
     )
 
@@ -137,14 +148,18 @@ class Ranking:
     Args:
         chosen: how.
         request: what was asked.
+        tokens: (q, d) the token vectors of the query, of length 1; None where there are none.
 
     Attributes:
         explanations: by id, of the hits that were ranked last; none unless they were asked for.
     """
 
-    def __init__(self, chosen: Plan, request: SearchRequest) -> None:
+    def __init__(
+        self, chosen: Plan, request: SearchRequest, tokens: NDArray[np.float32] | None = None
+    ) -> None:
         self._plan = chosen
         self._request = request
+        self._tokens = tokens
         self.explanations: dict[int, Explanation] = {}
 
     def rank(self, candidates: Candidates) -> Ranked:
@@ -179,13 +194,14 @@ class Ranking:
     def _relevant(self, candidates: Candidates, *, scaled: bool) -> Scored:
         """The candidates by what the channels say of them, on a scale of 0 to 1 or of a cosine."""
         if self._plan.mode == "hybrid":
-            return fuse(
+            fused = fuse(
                 candidates.ids,
                 candidates.similarities,
                 candidates.keyword_ids,
                 candidates.keyword_scores,
                 alpha=self._plan.alpha,
             )
+            return self._reranked(fused, candidates)
         if self._plan.mode == "dense":
             name, ids, values = "similarity", candidates.ids, candidates.similarities
             scores = minmax(values) if scaled and self._plan.unbounded else values
@@ -194,9 +210,45 @@ class Ranking:
             scores = share_of_max(values) if scaled else values
         return Scored(ids, scores, {name: scores}, {name: values})
 
+    def _reranked(self, fused: Scored, candidates: Candidates) -> Scored:
+        how = self._plan.rerank
+        if how is None or not len(fused.ids):
+            return fused
+        turns = candidates.turns(fused.ids[:DEPTH], self._tokens is not None)
+        return rerank(fused, turns, self._request.query or "", self._tokens, how)
+
     def _explain(self, found: Scored, page: Ids, resemblance: Scores | None) -> None:
         explanations = explain(found, page, resemblance)
         self.explanations = dict(zip(found.ids[page].tolist(), explanations, strict=True))
+
+
+def _how_to_rerank(request: SearchRequest) -> Rerank | None:
+    if isinstance(request.rerank, Rerank):
+        return request.rerank
+    return Rerank() if request.rerank else None
+
+
+def _check_rerank(request: SearchRequest, mode: Mode, *, can_tell_tokens: bool) -> None:
+    if isinstance(request.rerank, Rerank) and mode != "hybrid":
+        raise InvalidRequest(
+            f"rerank ranks the candidates of mode 'hybrid' anew; the mode is {mode!r}"
+        )
+    if asks_for_tokens(request) and not can_tell_tokens:
+        raise no_tokens()
+
+
+def asks_for_tokens(request: SearchRequest) -> bool:
+    """Whether token vectors are to be compared by the request's own words, not by default."""
+    how = request.rerank
+    return isinstance(how, Rerank) and how.tokens > 0 and "tokens" in how.model_fields_set
+
+
+def no_tokens() -> InvalidRequest:
+    """The refusal to compare token vectors where there are none."""
+    return InvalidRequest(
+        "rerank.tokens compares token vectors, which the server's builtin embedder makes of a "
+        "query: leave it out, or set it to 0"
+    )
 
 
 def _default_mode(request: SearchRequest, has_vector: bool) -> Mode:

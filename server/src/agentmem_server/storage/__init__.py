@@ -28,6 +28,10 @@ from .jobs import (
 )
 from .keys import ApiKey, KeyFile
 from .reads import (
+    LONGEST_TURN,
+    LOOKED_AT,
+    NEIGHBOURS,
+    OPENING,
     Attributes,
     Candidates,
     Event,
@@ -40,6 +44,7 @@ from .reads import (
     Ranked,
     SearchRequest,
     Session,
+    Turns,
 )
 from .records import EVERYBODY, Collection, Embedding, Record, Scope, Selection, Source
 from .writes import (
@@ -58,6 +63,7 @@ from .writes import (
     Put,
     PutCollection,
     PutKey,
+    PutTokens,
     Refresh,
     Restore,
     RevokeKey,
@@ -70,6 +76,10 @@ from .writes import (
 
 __all__ = [
     "EVERYBODY",
+    "LONGEST_TURN",
+    "LOOKED_AT",
+    "NEIGHBOURS",
+    "OPENING",
     "STALE",
     "ApiKey",
     "Archive",
@@ -106,6 +116,7 @@ __all__ = [
     "PutCollection",
     "PutJob",
     "PutKey",
+    "PutTokens",
     "Ranked",
     "Record",
     "Refresh",
@@ -122,6 +133,7 @@ __all__ = [
     "Store",
     "Stored",
     "Sweep",
+    "Turns",
     "Update",
     "Write",
     "is_postgres",
@@ -175,6 +187,14 @@ class Store(Protocol):
         self, collection: Collection, request: SearchRequest
     ) -> list[tuple[Record, float]]:
         """The ranked records with their scores, best first."""
+
+    async def lacking_tokens(
+        self, model: str, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[Collection, Record]]:
+        """Records with vectors that this model of the server's made, and without their tokens.
+
+        Of all tenants, by their collections' keys and their seqs, those after such a pair.
+        """
 
     async def sessions(
         self, collection: Collection, selection: Selection, *, after: str | None, limit: int

@@ -79,6 +79,56 @@ class Attributes:
         return cls(*np.array(found, np.float64).reshape(-1, 4).T)
 
 
+NEIGHBOURS = 3
+"""How many turns away in its session another turn is a neighbour."""
+LOOKED_AT = 12
+"""How many later turns of a session are looked at for those of the same user."""
+LONGEST_TURN = 16_384
+"""Bytes of a content, past which it is no turn of a conversation."""
+OPENING = 64
+"""How many characters of a turn's beginning are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What candidates (k) say, and how those that are turns of a session follow each other.
+
+    ``tokens`` are the signs of token vectors as `embedding.signs` has them, empty where none are
+    known. ``openings`` are the beginnings of turns; None for what is in no session. ``pairs`` (p,
+    3) int64 are neighbours, the places of two candidates among the k, and of how many turns the
+    second is the later one: 1 to `NEIGHBOURS`.
+    """
+
+    tokens: Sequence[bytes]
+    openings: Sequence[str | None]
+    pairs: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        ids: NDArray[np.int64],
+        rows: Mapping[int, tuple[str | None, bytes | None, Sequence[int]]],
+    ) -> "Turns":
+        """Those of ids (k,), by the rows of ids: opening, tokens and the ids of later turns.
+
+        The later turns are the next ones of the same session and user, in order.
+        """
+        wanted = ids.tolist()
+        places = {rid: place for place, rid in enumerate(wanted)}
+        found = [rows.get(rid, (None, None, ())) for rid in wanted]
+        pairs = [
+            (place, places[later], distance)
+            for place, (_, _, following) in enumerate(found)
+            for distance, later in enumerate(following, start=1)
+            if later in places
+        ]
+        return cls(
+            tokens=[tokens or b"" for _, tokens, _ in found],
+            openings=[opening for opening, _, _ in found],
+            pairs=np.array(pairs, np.int64).reshape(-1, 3),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """What the channels of a search found, for ranking.
@@ -87,7 +137,8 @@ class Candidates:
     collection's metric says of each, NaN where there is no vector to compare; ``keyword_ids`` (m,)
     and ``keyword_scores`` (m,), BM25, larger is better, is the keyword channel. ``vectors`` gives
     the vectors (k, dimension), of length 1, of any k of the ids; of several, the first.
-    ``attributes`` gives those of any k of the ids. Both read only what is asked for.
+    ``attributes`` gives those of any k of the ids, and ``turns`` what they say, with their tokens
+    where these are wanted. Each reads only what is asked for.
     """
 
     ids: NDArray[np.int64]
@@ -96,6 +147,7 @@ class Candidates:
     keyword_scores: NDArray[np.float64]
     vectors: Callable[[NDArray[np.int64]], NDArray[np.float32]]
     attributes: Callable[[NDArray[np.int64]], Attributes]
+    turns: Callable[[NDArray[np.int64], bool], Turns]
 
 
 Ranked: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]

@@ -105,8 +105,10 @@ class Record:
     """One memory as it is stored.
 
     ``ttl`` is in microseconds. ``vectors`` holds one vector or several, one after the other; empty
-    where there is none, None where they were not read or don't change. ``seq`` and
-    ``version`` are the store's to give.
+    where there is none, None where they were not read or don't change. ``tokens`` go with
+    ``vectors`` into the store and are not read back: the signs of token vectors, as
+    `embedding.signs` has them, None where none are known. ``seq`` and ``version`` are the store's
+    to give.
     """
 
     id: str
@@ -130,6 +132,7 @@ class Record:
     seq: int = field(default=0, compare=False)
     version: int = field(default=1, compare=False)
     vectors: bytes | None = None
+    tokens: bytes | None = field(default=None, compare=False)
 
     @property
     def scope(self) -> Scope:

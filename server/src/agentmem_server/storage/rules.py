@@ -14,7 +14,13 @@ def updated(before: Record, write: Update) -> Record | None:
 
     See `Update` on when that is.
     """
-    after = replace(before, **write.changes, updated_at=write.updated_at, vectors=write.vectors)
+    after = replace(
+        before,
+        **write.changes,
+        updated_at=write.updated_at,
+        vectors=write.vectors,
+        tokens=write.tokens,
+    )
     if write.vectors and not after.texts:
         return None
     if write.found_by is not None and not write.found_by == before.texts == after.texts:

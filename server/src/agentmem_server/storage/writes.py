@@ -72,10 +72,10 @@ class Update:
     version before: then its answer was lost, and is the record as it is now.
 
     Where the server embeds, ``texts`` is what the record's `Record.dense_texts` will be; its
-    vectors, the new ones or else those that are there, are of these texts. Where another write came
-    between and they no longer are, or where new vectors find a record that has no texts, nothing
-    changes and the answer is `STALE`. So it is where ``found_by`` is given, for vectors of the
-    caller's that stay, and `Record.texts` were or would be others.
+    vectors, the new ones with their ``tokens`` or else those that are there, are of these texts.
+    Where another write came between and they no longer are, or where new vectors find a record that
+    has no texts, nothing changes and the answer is `STALE`. So it is where ``found_by`` is given,
+    for vectors of the caller's that stay, and `Record.texts` were or would be others.
     """
 
     tenant: str
@@ -86,6 +86,7 @@ class Update:
     embedding: Embedding | None = None
     vectors: bytes | None = None
     texts: Sequence[str] | None = None
+    tokens: bytes | None = None
     found_by: Sequence[str] | None = None
     user_id: str | None = None
     if_version: int | None = None
@@ -142,6 +143,19 @@ class Refresh:
     collection: str
     ids: Sequence[str]
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutTokens:
+    """Give records the ``tokens`` that they lack: each by its seq and version.
+
+    Those that are of another version by now, or gone, are left as they are. Nothing of it is told
+    in their history. Answers how many got theirs (int).
+    """
+
+    tenant: str
+    collection: str
+    tokens: Sequence[tuple[int, int, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +280,7 @@ Write: TypeAlias = (
     | Delete
     | Archive
     | Refresh
+    | PutTokens
     | Sweep
     | Restore
     | Erase
@@ -298,13 +313,20 @@ def weight(write: Write) -> int:
             return sum(_ROWS + _size(record) for record in records)
         case Learn(record=record):
             return _ROWS + _size(record)
+        case PutTokens(tokens=tokens):
+            return sum(len(own) for *_, own in tokens)
         case PutJob(job=job):
             return _ROWS + len(job.request or b"")
-        case Update(changes=changes, vectors=vectors):
-            return _ROWS + len(to_json(changes)) + len(vectors or b"")
+        case Update(changes=changes, vectors=vectors, tokens=new):
+            return _ROWS + len(to_json(changes)) + len(vectors or b"") + len(new or b"")
     return 0
 
 
 def _size(record: Record) -> int:
     texts = (record.metadata, record.payload, record.index_texts, record.sources)
-    return len(record.content) + len(record.vectors or b"") + len(to_json(texts))
+    return (
+        len(record.content)
+        + len(record.vectors or b"")
+        + len(record.tokens or b"")
+        + len(to_json(texts))
+    )

@@ -13,7 +13,8 @@ from agentmem_client.errors import APIError, EmbedderMismatch, Unavailable
 from pydantic_core import to_json
 
 from .. import times
-from ..embedding.batched import BatchedEmbedder
+from ..embedding import signs
+from ..embedding.batched import BatchedEmbedder, Embedded
 from ..storage import Collection, Embedding, Outcome, Put, PutCollection, Record, Write
 from .entries import Entry, Incoming, NewCollection, Note, Unreadable
 
@@ -224,14 +225,18 @@ class Importer:
         outcomes = iter(await self._embedder.embed_many(texts) if texts else [])
         failed: set[str] = set()
         for memory in lacking:
-            vectors = [next(outcomes) for _ in memory.record.dense_texts]
-            refused = [vector for vector in vectors if isinstance(vector, Exception)]
+            own = [next(outcomes) for _ in memory.record.dense_texts]
+            refused = [one for one in own if isinstance(one, Exception)]
             for error in refused[:1]:
                 if isinstance(error, Unavailable) or not isinstance(error, APIError):
                     raise error
                 self._fail(memory.place, error.message)
                 failed.add(memory.record.id)
-            memory.record.vectors = b"".join(one for one in vectors if isinstance(one, bytes))
+            made = [one for one in own if isinstance(one, Embedded)]
+            memory.record.vectors = b"".join(one.vector for one in made)
+            memory.record.tokens = signs.joined(
+                [one.tokens for one in made], self._embedder.dimension
+            )
         self.imported.embedded += len(lacking) - len(failed)
         return [memory for memory in memories if memory.record.id not in failed]
 

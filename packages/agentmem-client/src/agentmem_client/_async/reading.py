@@ -18,6 +18,7 @@ from ..models import (
     OrderBy,
     PageAnswer,
     RecencyWeight,
+    Rerank,
     SearchRequest,
 )
 from .connection import AsyncConnection
@@ -79,6 +80,7 @@ class AsyncReading(AsyncConnection):
         mode: Mode | None = None,
         alpha: float | None = None,
         min_score: float | None = None,
+        rerank: bool | Rerank | None = None,
         mmr: MMR | None = None,
         recency: RecencyWeight | None = None,
         importance: ImportanceWeight | None = None,
@@ -104,6 +106,8 @@ class AsyncReading(AsyncConnection):
                 ``"dense"`` (meaning) or ``"sparse"`` (keywords).
             alpha: the vector's share in ``hybrid``, 0 to 1.
             min_score: leave out hits below; see `Hit.score` for what scores mean.
+            rerank: false leaves the candidates of ``hybrid`` as the channels have them; a `Rerank`
+                weighs the steps by which they are ranked anew.
             mmr: prefer hits that are unlike each other.
             recency: prefer what is of late.
             importance: prefer what is important.
@@ -132,6 +136,7 @@ class AsyncReading(AsyncConnection):
                 mode=mode,
                 alpha=alpha,
                 min_score=min_score,
+                rerank=rerank,
                 mmr=mmr,
                 recency=recency,
                 importance=importance,

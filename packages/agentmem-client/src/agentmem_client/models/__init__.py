@@ -130,6 +130,7 @@ from .searches import (
     ImportanceWeight,
     RecencyBy,
     RecencyWeight,
+    Rerank,
     SearchAnswer,
     SearchRequest,
 )
@@ -242,6 +243,7 @@ __all__ = [
     "RecencyBy",
     "RecencyWeight",
     "Request",
+    "Rerank",
     "RestoreRequest",
     "Scope",
     "SearchAnswer",

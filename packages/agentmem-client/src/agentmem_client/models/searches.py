@@ -30,14 +30,18 @@ class Explanation(Answer):
     """What the score of a hit is made of."""
 
     parts: dict[str, float]
-    """They add up to the score: ``similarity`` and ``keyword``, by the channels that were asked,
-    ``recency`` and ``importance`` where they have a weight. Later servers may know more of them."""
+    """They add up to the score: ``similarity`` and ``keyword``, by the channels that were asked;
+    ``tokens``, ``context`` and ``speaker``, by what ranked anew; ``recency`` and ``importance``
+    where they have a weight. Later servers may know more of them."""
     relevance: float
-    """What the channels say together, before recency and importance are weighed against it."""
+    """The score before recency and importance are weighed against it."""
     similarity: float | None = None
     """By the collection's metric; null where no vector was compared."""
     keyword: float | None = None
     """BM25; null where the keyword channel did not find it."""
+    tokens: float | None = None
+    """How well the query's words are found in it or around it, on average: about a cosine; null
+    where its token vectors weren't compared."""
     recency: float | None = None
     """1 for now, 0.5 after one half life; null where it has no weight."""
     importance: float | None = None
@@ -73,6 +77,20 @@ class MMR(Request):
     """1: the score alone, 0: diversity alone."""
 
 
+class Rerank(Request):
+    """How the candidates of a ``hybrid`` search are ranked anew; 0 leaves a step out."""
+
+    tokens: Share = 0.7
+    """The share of the query's words, each as it is found in a memory, in the score; the rest is
+    the fusion of both channels. It needs token vectors, which the server's builtin embedder
+    makes."""
+    context: Share = 0.85
+    """What is found in a turn counts for the turns around it in their session, times this for each
+    turn between them, up to three."""
+    speaker: Share = 0.15
+    """The share of turns ("Ann: ...") whose speaker the query names, where it names one."""
+
+
 class RecencyWeight(Request):
     """How much it counts that a memory is of late: ``2 ** (-age / half_life)``, 1 for now."""
 
@@ -104,13 +122,16 @@ class SearchRequest(Scope):
     mode: Mode | None = None
     """Left out: ``hybrid`` where there is a text and a vector for it, else what there is."""
     alpha: Share | None = None
-    """The vector's share in ``hybrid``: 0 ranks by keywords alone (what has none of them follows,
-    with score 0), 1 by vectors alone; 0.5 where left out."""
+    """The vector's share in the fusion of ``hybrid``: 0 takes keywords alone (what has none of them
+    follows), 1 vectors alone; 0.5 where left out. With ``rerank`` false this alone ranks."""
     limit: Limit = 10
     offset: Offset = 0
     """Past the hundredth hit of ``hybrid``, and of a search with ``recency`` or ``importance``,
     pages are ranked among more candidates each, and may repeat or miss a hit; others don't."""
     min_score: float | None = None
+    rerank: bool | Rerank = True
+    """Ranks the candidates of ``hybrid`` anew by words, by what is said around them and by who says
+    it; false leaves them as the channels have them. Other modes have nothing to rank anew."""
     mmr: MMR | None = None
     recency: RecencyWeight | None = None
     """Left out: it doesn't count. It is weighed for the 100 most relevant, at least."""

@@ -204,6 +204,12 @@ class PostgresStore:
         """The ranked records with their scores, best first."""
         return await self._read(search.search, self._dialect, collection, request)
 
+    async def lacking_tokens(
+        self, model: str, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[Collection, Record]]:
+        """Records with vectors that this model of the server's made, and without their tokens."""
+        return await self._read(reader.lacking_tokens, model, after, limit)
+
     async def sessions(
         self, collection: Collection, selection: Selection, *, after: str | None, limit: int
     ) -> list[Session]:

@@ -14,7 +14,18 @@ from .. import Collection, Record, labels
 from ..memory_rows import COLUMNS, to_record, values
 from . import vectors
 from .connections import Connection
-from .inserts import EVENT, IMAGE, MEMORY, TAG, VECTOR, Inserts, arrays_of, tag_rows, unnested
+from .inserts import (
+    EVENT,
+    IMAGE,
+    MEMORY,
+    TAG,
+    TOKEN,
+    VECTOR,
+    Inserts,
+    arrays_of,
+    tag_rows,
+    unnested,
+)
 from .keyword_index import PendingKeywords
 
 _LOAD = f"""
@@ -71,6 +82,7 @@ class Draft:
         self._rows: dict[Key, Record | None] = {}
         self._vectors: dict[Key, list[tuple[int, bytes, bytes | None]]] = {}
         self._kept_vectors: set[Key] = set()
+        self._tokens: dict[Key, bytes | None] = {}
         self._events: list[tuple[Any, ...]] = []
         self._images: list[tuple[Any, ...]] = []
         self._without_images: set[int] = set()
@@ -103,6 +115,7 @@ class Draft:
         entry.record, entry.vectors = record, record.vectors or b""
         self._rows[key] = record
         self._set_vectors(collection, record.seq, entry.vectors, replacing=is_back)
+        self._tokens[key] = record.tokens
         self._index(collection, record, moved=True)
 
     def replace(self, collection: Collection, entry: Entry, after: Record) -> None:
@@ -114,6 +127,8 @@ class Draft:
         if after.vectors is not None and after.vectors != entry.vectors:
             entry.vectors = after.vectors
             self._set_vectors(collection, after.seq, after.vectors, replacing=True)
+        if after.vectors is not None:
+            self._tokens[collection.key, after.seq] = after.tokens
         moved = (before.user_id, before.session_id) != (after.user_id, after.session_id)
         if moved:
             self._around(collection, before)
@@ -127,6 +142,7 @@ class Draft:
         record = entry.record
         assert record is not None
         self._rows[collection.key, record.seq] = None
+        self._tokens[collection.key, record.seq] = None
         if not keep_vectors:
             self._set_vectors(collection, record.seq, b"", replacing=True)
         entry.record, entry.vectors, entry.last_version = None, b"", last_version
@@ -176,6 +192,7 @@ class Draft:
         await self._delete("memory", gone)
         await self._delete("tag", gone + retagged)
         await self._delete("embedding", self._kept_vectors)
+        await self._delete("token", [key for key in self._tokens if key in self._stored])
         if changed:
             rows = [_changed_row(cid, one) for (cid, _), one in changed.items()]
             await self._connection.execute(_UPDATE, *arrays_of(_CHANGED, rows))
@@ -188,6 +205,8 @@ class Draft:
             VECTOR,
             [(*key, *row) for key, rows_ in self._vectors.items() for row in rows_],
         )
+        tokens = [(*key, data) for key, data in self._tokens.items() if data]
+        inserts.add("token", TOKEN, tokens)
         inserts.add("tag", TAG, [row for key, one in tagged for row in tag_rows(key, one.metadata)])
         inserts.add("event", EVENT, self._events)
         inserts.add("image", IMAGE, self._images)
@@ -199,6 +218,7 @@ class Draft:
                 self._stored[key] = one
         for pending in (self._rows, self._vectors, self._kept_vectors, self._without_images):
             pending.clear()
+        self._tokens.clear()
         self._events.clear()
         self._images.clear()
 

@@ -36,6 +36,7 @@ VECTOR: Final[Mapping[str, str]] = {
     "data": "vector",
     "given": "bytea",
 }
+TOKEN: Final[Mapping[str, str]] = {"cid": "bigint", "rid": "bigint", "data": "bytea"}
 TAG: Final[Mapping[str, str]] = {
     "cid": "bigint",
     "rid": "bigint",

@@ -21,6 +21,7 @@ from .. import (
     Learned,
     Put,
     PutCollection,
+    PutTokens,
     Record,
     Refresh,
     Restore,
@@ -297,7 +298,7 @@ class Operation:
         self, collection: Collection, rids: Sequence[int], *, keep_vectors: bool = True
     ) -> None:
         """Delete rows that are there, without a word in the history."""
-        tables = ["tag"] if keep_vectors else ["tag", "embedding"]
+        tables = ["tag", "token"] if keep_vectors else ["tag", "token", "embedding"]
         for table in tables:
             await self._connection.execute(
                 f"DELETE FROM {table} WHERE cid = $1 AND rid = ANY($2::bigint[])",
@@ -405,6 +406,25 @@ class Operation:
         await jobs.erase(self._connection, write.tenant, write.user_id)
         events = await self.history.erased(write.tenant, write.user_id, write.at)
         return Erased(records, events, kept)
+
+    async def put_tokens(self, write: PutTokens) -> int:
+        """Give records the tokens of their texts."""
+        collection = await self._collection(write.tenant, write.collection)
+        if collection is None or not write.tokens:
+            return 0
+        await self.draft.flush()
+        rids, versions, tokens = map(list, zip(*write.tokens, strict=True))
+        status = await self._connection.execute(
+            "INSERT INTO token (cid, rid, data) SELECT m.cid, m.rid, n.data "
+            "FROM unnest($2::bigint[], $3::bigint[], $4::bytea[]) AS n(rid, version, data) "
+            "JOIN memory m ON m.cid = $1 AND m.rid = n.rid AND m.version = n.version "
+            "ON CONFLICT (cid, rid) DO UPDATE SET data = excluded.data",
+            collection.key,
+            rids,
+            versions,
+            tokens,
+        )
+        return int(status.split()[-1])
 
     async def sweep(self, write: Sweep) -> int:
         """Delete what has expired."""

@@ -17,9 +17,9 @@ from .. import (
     Session,
     labels,
 )
-from ..memory_rows import condition
+from ..memory_rows import COLUMNS, condition, to_record
 from ..sql import Dialect, Sql
-from . import rows
+from . import collections, rows
 from .connections import Connection
 from .dialect import numbered
 
@@ -71,6 +71,28 @@ async def page(
         total=total,
         next=(found[-1][0], found[-1][1]) if more else None,
     )
+
+
+async def lacking_tokens(
+    connection: Connection, model: str, after: tuple[int, int], limit: int
+) -> list[tuple[Collection, Record]]:
+    """Records that a model of the server's has embedded and that lack their tokens."""
+    count = len(collections.COLUMNS.split(","))
+    of_collection = "c." + collections.COLUMNS.replace(", ", ", c.")
+    found = await connection.fetch(
+        f"SELECT {of_collection}, {COLUMNS} FROM collection c JOIN memory m USING (cid) "
+        "WHERE c.embedder = 'server' AND c.model = $1 AND (m.cid, m.rid) > ($2, $3) "
+        "AND NOT EXISTS (SELECT FROM token t WHERE t.cid = m.cid AND t.rid = m.rid) "
+        "AND EXISTS (SELECT FROM embedding v WHERE v.cid = m.cid AND v.rid = m.rid) "
+        "ORDER BY m.cid, m.rid LIMIT $4",
+        model,
+        *after,
+        limit,
+    )
+    return [
+        (collections.to_collection(tuple(row)[:count]), to_record(tuple(row)[count:]))
+        for row in found
+    ]
 
 
 async def sessions(

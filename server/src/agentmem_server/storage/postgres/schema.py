@@ -212,6 +212,7 @@ _GROWING = {
     "tag": "",
     "keyword": " WITH (toast_tuple_target = 8160)",
     "term": " WITH (fillfactor = 70)",
+    "token": " WITH (toast_tuple_target = 8160)",
 }
 """The tables that may be made in parts, by their collections, and how each part is stored."""
 
@@ -257,7 +258,19 @@ CREATE INDEX job_by_caller ON job (caller) WHERE caller IS NOT NULL;
 """
 """Likewise."""
 
-_MIGRATIONS: Mapping[int, str] = {1: _SOURCES + _JOB_TABLES}
+_TOKENS = """
+-- The signs of the token vectors of a memory's texts: see `embedding.signs`. Derived, for what is
+-- found by its vectors; a memory may lack them.
+CREATE TABLE token (
+    cid bigint NOT NULL,
+    rid bigint NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (cid, rid)
+)/*token*/;
+"""
+"""Likewise."""
+
+_MIGRATIONS: Mapping[int, str] = {1: _SOURCES + _JOB_TABLES + _TOKENS}
 """What makes tables of one version tables of the next."""
 
 
@@ -306,7 +319,7 @@ async def prepare_tables(connection: Connection, schema: str, partitions: int = 
                 f"knows {VERSION}): upgrade agentmem-server"
             )
         for step in range(found, VERSION):
-            await connection.execute(_MIGRATIONS[step])
+            await connection.execute(_MIGRATIONS[step].replace("/*token*/", _GROWING["token"]))
         await connection.execute("UPDATE schema_version SET version = $1", VERSION)
 
 

@@ -8,7 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import times
-from .. import Attributes, Candidates, Collection, Ranked, Record, SearchRequest
+from .. import (
+    LONGEST_TURN,
+    LOOKED_AT,
+    NEIGHBOURS,
+    OPENING,
+    Attributes,
+    Candidates,
+    Collection,
+    Ranked,
+    Record,
+    SearchRequest,
+    Turns,
+)
 from ..sql import Dialect
 from ..vectors import normalised
 from . import rows
@@ -24,6 +36,23 @@ WHERE m.cid = $1 AND m.rid = ANY($2::bigint[])
 """
 _ATTRIBUTES = """
 SELECT m.rid, m.version, m.event_at, m.created_at, m.updated_at, m.importance FROM memory m
+WHERE m.cid = $1 AND m.rid = ANY($2::bigint[])
+"""
+_TURNS = f"""
+SELECT m.rid, m.version,
+    CASE WHEN m.session_id IS NOT NULL AND octet_length(m.content) <= {LONGEST_TURN}
+        THEN left(m.content, {OPENING}) END,
+    CASE WHEN $4 THEN (SELECT data FROM token t WHERE t.cid = m.cid AND t.rid = m.rid) END,
+    f.rids
+FROM memory m
+LEFT JOIN LATERAL (
+    SELECT array_agg(n.rid ORDER BY n.rid) AS rids FROM (
+        SELECT rid, user_id, expires_at, index_texts FROM memory
+        WHERE cid = m.cid AND session_id = m.session_id AND rid > m.rid
+        ORDER BY rid LIMIT {LOOKED_AT}
+    ) AS n WHERE n.user_id IS NOT DISTINCT FROM m.user_id
+    AND (n.expires_at IS NULL OR n.expires_at > $3) AND n.index_texts IS DISTINCT FROM '[]'
+) AS f ON m.session_id IS NOT NULL
 WHERE m.cid = $1 AND m.rid = ANY($2::bigint[])
 """
 
@@ -79,6 +108,8 @@ class _Search:
         self._found = found
         self._vectors: dict[int, NDArray[np.float32]] = {}
         self._attributes: dict[int, Sequence[float | None]] = {}
+        self._turns: dict[int, tuple[str | None, bytes | None, Sequence[int]]] = {}
+        self._with_tokens = False
 
     async def run(self) -> list[tuple[Record, float]]:
         """Rank and read.
@@ -95,7 +126,7 @@ class _Search:
         ]
 
     async def _rank(self) -> Ranked:
-        """Rank; where vectors or attributes are asked for, once more when these are read."""
+        """Rank; where more of the candidates is asked for, once more when that is read."""
         found = self._found
         candidates = Candidates(
             found.ids,
@@ -104,10 +135,12 @@ class _Search:
             found.keyword_scores,
             vectors=self._known_vectors,
             attributes=self._known_attributes,
+            turns=self._known_turns,
         )
         while True:
             try:
-                if len(found.ids) < _IN_THREAD and not self._vectors:
+                compares = self._vectors or (self._turns and self._with_tokens)
+                if len(found.ids) < _IN_THREAD and not compares:
                     return self._request.rank(candidates)
                 return await asyncio.to_thread(self._request.rank, candidates)
             except _NotRead as missing:
@@ -131,13 +164,25 @@ class _Search:
         found = await self._read(_ATTRIBUTES, rids)
         self._attributes.update((rid, values) for rid, _, *values in found)
 
-    async def _read(self, query: str, rids: Sequence[int]) -> list[asyncpg.Record]:
+    def _known_turns(self, ids: NDArray[np.int64], with_tokens: bool) -> Turns:
+        wanted, self._with_tokens = ids.tolist(), with_tokens
+        if any(rid not in self._turns for rid in wanted):
+            raise _NotRead(self._read_turns, wanted)
+        return Turns.of(ids, self._turns)
+
+    async def _read_turns(self, rids: Sequence[int]) -> None:
+        for rid, _, opening, tokens, later in await self._read(
+            _TURNS, rids, self._now, self._with_tokens
+        ):
+            self._turns[rid] = (opening, tokens, (later or ())[:NEIGHBOURS])
+
+    async def _read(self, query: str, rids: Sequence[int], *more: object) -> list[asyncpg.Record]:
         """Rows of records, which begin with their ids and versions.
 
         Raises:
             Again: one is gone, or has changed since it was found.
         """
-        found = await self._connection.fetch(query, self._collection.key, rids)
+        found = await self._connection.fetch(query, self._collection.key, rids, *more)
         self._found.check((row["rid"], row["version"]) for row in found)
         if len(found) < len(set(rids)):
             raise Again

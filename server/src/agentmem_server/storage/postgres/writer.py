@@ -24,6 +24,7 @@ from .. import (
     PutCollection,
     PutJob,
     PutKey,
+    PutTokens,
     Refresh,
     RenewJobs,
     Restore,
@@ -110,6 +111,8 @@ class Writer:
                 return await operation.archive(write)
             case Refresh():
                 return await operation.refresh(write)
+            case PutTokens():
+                return await operation.put_tokens(write)
             case Sweep():
                 return await operation.sweep(write)
             case Restore():
@@ -153,7 +156,16 @@ def _wanted(writes: Sequence[Write]) -> tuple[set[Name], list[tuple[Name, str]]]
         match write:
             case PutCollection() | DropCollection():
                 names.add((write.tenant, write.name))
-            case Put() | Learn() | Update() | Delete() | Restore() | Archive() | Refresh():
+            case (
+                Put()
+                | Learn()
+                | Update()
+                | Delete()
+                | Restore()
+                | Archive()
+                | Refresh()
+                | PutTokens()
+            ):
                 name = (write.tenant, write.collection)
                 names.add(name)
                 with suppress(APIError):  # told when its turn comes

@@ -40,12 +40,14 @@ from .. import (
     Write,
 )
 from ..vectors import VectorIndex
-from . import events, figures, history, jobs, keys, reader, schema
+from . import events, figures, heap, history, jobs, keys, reader, schema
 from .loading import load_vectors
 from .memory_state import MemoryState
 from .threads import Threads
 from .writer import Writer
 
+_MANY_VECTORS = 10_000
+"""From so many on, what reading them has left behind is worth giving back."""
 _LONGEST_WRITE = 60.0
 """Seconds after which a write under way is taken for one that hangs."""
 
@@ -160,6 +162,12 @@ class SqliteStore:
         """The ranked records with their scores, best first."""
         index = None if request.vector is None else await self._index(collection)
         return await self._read(reader.search, collection, index, request)
+
+    async def lacking_tokens(
+        self, model: str, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[Collection, Record]]:
+        """Records with vectors that this model of the server's made, and without their tokens."""
+        return await self._read(reader.lacking_tokens, model, after, limit)
 
     async def sessions(
         self, collection: Collection, selection: Selection, *, after: str | None, limit: int
@@ -289,10 +297,13 @@ class SqliteStore:
             while await self._read(load_vectors, loading):
                 pass
             # On the writer's thread, so that no commit comes between the last look and the index.
-            return await self._on_writer(self._state.end_loading, self._write_connection, loading)
+            index = await self._on_writer(self._state.end_loading, self._write_connection, loading)
         except BaseException:
             self._state.give_up_loading(loading)
             raise
+        if len(index) >= _MANY_VECTORS:
+            await self._on(self._read_threads, heap.trim)
+        return index
 
     def _loaded(self, collection: Collection, task: "asyncio.Task[VectorIndex]") -> None:
         del self._loads[collection.key]

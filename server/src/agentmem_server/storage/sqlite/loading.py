@@ -14,9 +14,9 @@ import numpy as np
 from .. import Collection
 from ..vectors import Change, VectorIndex
 
-_SLICE = 8 << 20
+_SLICE = 2 << 20
 """Bytes of vectors that are read at once."""
-_MOST = 4_096
+_MOST = 1_024
 """Records that are read at once."""
 _FEW = 256
 """Changed records that are left for the writer thread, which reads them between commits."""

@@ -101,6 +101,7 @@ class Memories:
             self._keywords.removed(collection.key, rid)
             if not keep_vectors:
                 self._connection.execute("DELETE FROM vector WHERE rid = ?", (rid,))
+            self._connection.execute("DELETE FROM token WHERE rid = ?", (rid,))
             self._connection.execute("DELETE FROM memory WHERE rid = ?", (rid,))
         # Their keyword texts held words of what is gone.
         for follower in followers - {None, *rids}:
@@ -118,6 +119,9 @@ class Memories:
             "DELETE FROM vector WHERE rid IN "
             "(SELECT rid FROM memory WHERE cid = ? AND expires_at <= ?)",
             (collection.key, at),
+        )
+        self._connection.execute(
+            "DELETE FROM token WHERE rid IN (SELECT rid FROM memory WHERE cid = ?)", key
         )
         self._connection.execute("DELETE FROM tag WHERE cid = ?", key)
         self._connection.execute("DELETE FROM memory WHERE cid = ?", key)
@@ -142,6 +146,12 @@ class Memories:
             )
         elif vectors is not None:
             self._connection.execute("DELETE FROM vector WHERE rid = ?", (rid,))
+        if record.tokens:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO token (rid, data) VALUES (?, ?)", (rid, record.tokens)
+            )
+        elif vectors is not None:
+            self._connection.execute("DELETE FROM token WHERE rid = ?", (rid,))
         self._keywords.changed(collection.key, record)
         following = self._following(collection, record) if moved else None
         if following is not None:

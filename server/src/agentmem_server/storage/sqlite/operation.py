@@ -22,6 +22,7 @@ from .. import (
     Learned,
     Put,
     PutCollection,
+    PutTokens,
     Record,
     Refresh,
     Restore,
@@ -326,6 +327,20 @@ class Operation:
             keyword_index.purge(self._connection, cid)
         self._connection.execute("DELETE FROM worded WHERE cid = ?", (cid,))
         return 1
+
+    def put_tokens(self, write: PutTokens) -> int:
+        """Give records the tokens of their texts."""
+        collection = self._state.draft(write.tenant, write.collection)
+        if collection is None:
+            return 0
+        before = self._connection.total_changes()
+        for rid, version, tokens in write.tokens:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO token (rid, data) "
+                "SELECT rid, ? FROM memory WHERE rid = ? AND cid = ? AND version = ?",
+                (tokens, rid, collection.key, version),
+            )
+        return self._connection.total_changes() - before
 
     def sweep(self, write: Sweep) -> int:
         """Delete what has expired."""

@@ -8,9 +8,14 @@ from numpy.typing import NDArray
 
 from ... import times
 from .. import (
+    LONGEST_TURN,
+    LOOKED_AT,
+    NEIGHBOURS,
+    OPENING,
     Attributes,
     Candidates,
     Collection,
+    Embedding,
     ListRequest,
     NamespaceRequest,
     Page,
@@ -19,6 +24,7 @@ from .. import (
     SearchRequest,
     Selection,
     Session,
+    Turns,
     labels,
 )
 from ..memory_rows import COLUMNS, to_record
@@ -29,6 +35,25 @@ _ORDER_COLUMN = {"seq": "m.rid", "created_at": "m.created_at", "updated_at": "m.
 _NO_IDS = np.empty(0, dtype=np.int64)
 _NO_SCORES = np.empty(0, dtype=np.float64)
 _ATTEMPTS = 5
+
+# A long content is read to its end for its beginning; so long is no turn.
+_TURNS = f"""
+SELECT m.rid,
+    CASE WHEN m.session_id IS NOT NULL AND octet_length(m.content) <= {LONGEST_TURN}
+        THEN substr(m.content, 1, {OPENING}) END,
+    CASE WHEN ? THEN (SELECT data FROM token t WHERE t.rid = m.rid) END,
+    CASE WHEN m.session_id IS NOT NULL THEN (
+        SELECT group_concat(rid) FROM (
+            SELECT n.rid FROM (
+                SELECT rid, user_id, expires_at, index_texts FROM memory
+                WHERE cid = m.cid AND session_id = m.session_id AND rid > m.rid
+                ORDER BY rid LIMIT {LOOKED_AT}
+            ) AS n WHERE n.user_id IS m.user_id AND (n.expires_at IS NULL OR n.expires_at > ?)
+            AND n.index_texts IS NOT '[]' LIMIT {NEIGHBOURS}
+        )
+    ) END
+FROM memory m WHERE m.rid IN (SELECT value FROM carray(?))
+"""
 
 
 def count(connection: apsw.Connection, collection: Collection, scope: Scope) -> int:
@@ -81,6 +106,30 @@ def page(connection: apsw.Connection, collection: Collection, request: ListReque
         total=total,
         next=cast("tuple[int, int]", found[-1][:2]) if more else None,
     )
+
+
+def lacking_tokens(
+    connection: apsw.Connection, model: str, after: tuple[int, int], limit: int
+) -> list[tuple[Collection, Record]]:
+    """Records that a model of the server's has embedded and that lack their tokens."""
+    found = connection.execute(
+        "SELECT c.cid, c.tenant, c.name, c.embedder, c.model, c.dimension, c.metric, "
+        f"c.created_at, c.default_ttl, {COLUMNS} FROM collection c JOIN memory m USING (cid) "
+        "WHERE c.embedder = 'server' AND c.model = ? AND (m.cid, m.rid) > (?, ?) "
+        "AND NOT EXISTS (SELECT 1 FROM token t WHERE t.rid = m.rid) "
+        "AND EXISTS (SELECT 1 FROM vector v WHERE v.rid = m.rid) "
+        "ORDER BY m.cid, m.rid LIMIT ?",
+        (model, *after, limit),
+    )
+    return [
+        (
+            Collection(cid, tenant, name, Embedding(*embedding), created_at, ttl),
+            to_record(row),
+        )
+        for (cid, tenant, name, *embedding, created_at, ttl), row in (
+            (one[:9], one[9:]) for one in found
+        )
+    ]
 
 
 def sessions(
@@ -183,6 +232,7 @@ def _candidates(
         keyword_scores=keyword_scores,
         vectors=lambda chosen: _vectors(index, chosen, collection.embedding.dimension),
         attributes=lambda chosen: _attributes(connection, chosen),
+        turns=lambda chosen, with_tokens: _turns(connection, chosen, now, with_tokens),
     )
 
 
@@ -194,6 +244,7 @@ def _nothing(collection: Collection) -> Candidates:
         _NO_SCORES,
         vectors=lambda chosen: np.zeros((len(chosen), collection.embedding.dimension), np.float32),
         attributes=lambda chosen: Attributes.of(chosen, {}),
+        turns=lambda chosen, _: Turns.of(chosen, {}),
     )
 
 
@@ -223,6 +274,22 @@ def _attributes(connection: apsw.Connection, ids: NDArray[np.int64]) -> Attribut
         (apsw.carray(np.ascontiguousarray(ids)),),
     )
     return Attributes.of(ids, {rid: values for rid, *values in found})
+
+
+def _turns(
+    connection: apsw.Connection, ids: NDArray[np.int64], now: int, with_tokens: bool
+) -> Turns:
+    if not len(ids):
+        return Turns.of(ids, {})
+    found = connection.execute(_TURNS, (with_tokens, now, apsw.carray(np.ascontiguousarray(ids))))
+    return Turns.of(
+        ids,
+        {rid: (opening, tokens, _following(later)) for rid, opening, tokens, later in found},
+    )
+
+
+def _following(rids: str | None) -> list[int]:
+    return sorted(map(int, rids.split(","))) if rids else []
 
 
 def _fetch(

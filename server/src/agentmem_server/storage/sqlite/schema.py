@@ -144,6 +144,16 @@ CREATE TABLE job_request (
 """
 """Likewise."""
 
+_TOKENS = """
+-- The signs of the token vectors of a memory's texts: see `embedding.signs`. Derived, for what is
+-- found by its vectors; a memory may lack them.
+CREATE TABLE token (
+    rid INTEGER PRIMARY KEY,
+    data BLOB NOT NULL
+) STRICT;
+"""
+"""Likewise."""
+
 _TABLES = (
     """
 -- AUTOINCREMENT: a key is never used twice, so that what was derived from a deleted row or
@@ -214,6 +224,7 @@ CREATE TABLE tag (
     + _LATER_TABLES
     + _SOURCES
     + _JOB_TABLES
+    + _TOKENS
 )
 
 _MIGRATIONS = {
@@ -230,7 +241,7 @@ ALTER TABLE collection ADD COLUMN default_ttl INTEGER;
 ALTER TABLE memory ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
 """
     + _LATER_TABLES,
-    3: _SOURCES + _JOB_TABLES,
+    3: _SOURCES + _JOB_TABLES + _TOKENS,
 }
 """What makes a file of one version a file of the next."""
 

@@ -27,6 +27,7 @@ from .. import (
     PutCollection,
     PutJob,
     PutKey,
+    PutTokens,
     Refresh,
     RenewJobs,
     Restore,
@@ -42,7 +43,16 @@ from .operation import Operation
 from .pending_keywords import PendingKeywords
 
 CollectionWrite: TypeAlias = (
-    Put | Learn | Update | Delete | Archive | Refresh | Restore | PutCollection | DropCollection
+    Put
+    | Learn
+    | Update
+    | Delete
+    | Archive
+    | Refresh
+    | PutTokens
+    | Restore
+    | PutCollection
+    | DropCollection
 )
 """A write to one collection."""
 
@@ -175,6 +185,8 @@ class Writer:
                 return operation.archive(write)
             case Refresh():
                 return operation.refresh(write)
+            case PutTokens():
+                return operation.put_tokens(write)
             case Sweep():
                 return operation.sweep(write)
             case Restore():

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic_core import from_json
 
-from ...storage.postgres.inserts import EVENT, IMAGE, MEMORY, TAG, VECTOR, tag_rows
+from ...storage.postgres.inserts import EVENT, IMAGE, MEMORY, TAG, TOKEN, VECTOR, tag_rows
 from ...storage.postgres.vectors import rows_of
 from .source import COLLECTION, Row, Source
 
@@ -44,6 +44,7 @@ class Chunk:
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "memory": MEMORY,
     "embedding": VECTOR,
+    "token": TOKEN,
     "tag": TAG,
     "event": EVENT,
     "image": IMAGE,
@@ -62,15 +63,21 @@ def chunks(source: Source, positions: Mapping[Kind, int]) -> Iterator[Chunk]:
 
 def _memories(source: Source, after: int) -> Iterator[Chunk]:
     is_true = _booleans(MEMORY)
-    for taken in _taken(source.memories(after), lambda one: _size(one[0]) + len(one[1] or b"")):
-        keys = [(row[_CID], row[_RID]) for row, _ in taken]
+    for taken in _taken(source.memories(after), lambda one: _size(one[0]) + _size(one[1:])):
+        keys = [(row[_CID], row[_RID]) for row, *_ in taken]
         vectors: list[Row] = []
         tags: list[Row] = []
-        for key, (row, given) in zip(keys, taken, strict=True):
+        for key, (row, given, _) in zip(keys, taken, strict=True):
             if given is not None:
                 vectors += vector_rows(source, *key, given)
             tags += tag_rows(key, from_json(row[_METADATA]))
-        rows = {"memory": [is_true(row) for row, _ in taken], "embedding": vectors, "tag": tags}
+        tokens = [(*key, own) for key, (*_, own) in zip(keys, taken, strict=True) if own]
+        rows = {
+            "memory": [is_true(row) for row, *_ in taken],
+            "embedding": vectors,
+            "token": tokens,
+            "tag": tags,
+        }
         yield Chunk("memory", keys[-1][1], len(taken), rows, keys)
 
 

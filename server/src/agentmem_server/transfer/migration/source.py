@@ -111,14 +111,14 @@ class Source:
         """How many memories there are, expired or not, after a row id."""
         return self._number("SELECT count(*) FROM memory WHERE rid > ?", after)
 
-    def memories(self, after: int = 0) -> Iterator[tuple[Row, bytes | None]]:
-        """The memories after a row id, as rows of `MEMORY`, each with its vectors."""
-        for *row, vectors in self._rows(
-            f"SELECT {_MEMORY}, v.data FROM memory m LEFT JOIN vector v USING (rid) "
-            "WHERE m.rid > ? ORDER BY m.rid",
+    def memories(self, after: int = 0) -> Iterator[tuple[Row, bytes | None, bytes | None]]:
+        """The memories after a row id, as rows of `MEMORY`, each with its vectors and tokens."""
+        for *row, vectors, tokens in self._rows(
+            f"SELECT {_MEMORY}, v.data, t.data FROM memory m LEFT JOIN vector v USING (rid) "
+            "LEFT JOIN token t USING (rid) WHERE m.rid > ? ORDER BY m.rid",
             after,
         ):
-            yield tuple(row), vectors
+            yield tuple(row), vectors, tokens
 
     def count_left_vectors(self, after: int = 0) -> int:
         """How many deleted memories have vectors still, after a row id."""

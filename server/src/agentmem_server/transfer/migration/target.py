@@ -122,7 +122,9 @@ class Target:
 
     async def analyze(self) -> None:
         """Tell the planner what there is, and clear away what the filling has left behind."""
-        tables = "collection, memory, embedding, tag, keyword, term, event, image, api_key, job"
+        tables = (
+            "collection, memory, embedding, token, tag, keyword, term, event, image, api_key, job"
+        )
         await self.connection.execute(f"VACUUM (ANALYZE) {tables}")
 
     async def index(self) -> None:

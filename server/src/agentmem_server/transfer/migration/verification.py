@@ -40,7 +40,7 @@ def sum_source(source: Source, sums: Summing) -> Iterator[None]:
     _add_small(sums, source.numbers, source.collections.values(), source.keys)
     for row in source.jobs():
         sums.add(Group("jobs"), row)
-    for row, given in source.memories():
+    for row, given, _ in source.memories():
         cid, rid = row[_OF_MEMORY], row[_OF_MEMORY + 1]
         sums.add(Group("memories", cid), row)
         if given is not None:
