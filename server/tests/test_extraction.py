@@ -588,6 +588,19 @@ async def test_a_wait_for_the_rate_that_is_too_long_is_left_to_the_caller(
     assert caught.value.retry_after == pytest.approx(60, abs=5)
 
 
+@pytest.mark.parametrize("count", ["1e400", "-5", '"many"', "[]", "true"])
+async def test_a_count_of_tokens_that_is_none_spoils_no_answer(
+    opened: Opening, llm: LLM, told: Told, count: str
+) -> None:
+    usage = f'"usage": {{"prompt_tokens": {count}, "completion_tokens": 7}}'
+    content = json.dumps(json.dumps({"facts": []}))
+    body = f'{{"choices": [{{"message": {{"content": {content}}}}}], {usage}}}'
+    llm.replies = [Reply(body=body.encode())]
+    async with opened() as extractor:
+        assert (await extractor.extract(CAT, None)).spent == Spent(1, 0, 7)
+    assert told.calls == [("answered", 0, 7)]
+
+
 async def test_half_of_a_character_can_be_asked_about_again(opened: Opening, llm: LLM) -> None:
     llm.replies = [Reply(text="A dog: \ud83d")]
     async with opened() as extractor:

@@ -45,6 +45,7 @@ _BROKEN: type[Exception] = import_module(
 """What ends the reading of an answer: httpx's error, or httpx2's, whichever the client sends by."""
 
 _backoff = wait_random_exponential(multiplier=0.5, max=8.0)
+_MOST_TOKENS = 1_000_000_000
 _NOT_JSON = "json_validate_failed"
 """Groq's, where the model did not write the JSON that it was held to."""
 
@@ -244,9 +245,16 @@ def _completion(body: bytes) -> _Completion:
         text=_text(message.get("content")),
         finish=choice.get("finish_reason"),
         is_refusal=bool(message.get("refusal")),
-        input_tokens=int(usage.get("prompt_tokens") or 0),
-        output_tokens=int(usage.get("completion_tokens") or 0),
+        input_tokens=_count(usage.get("prompt_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
     )
+
+
+def _count(told: Any) -> int:
+    """How many tokens an API tells of; what it says of its costs spoils no answer."""
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told < _MOST_TOKENS:
+        return 0
+    return int(told)
 
 
 def _text(content: Any) -> str:
