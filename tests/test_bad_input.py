@@ -266,6 +266,7 @@ TAKES: dict[type[BaseModel], dict[str, str]] = {
         "recency": "null",
         "importance": "null",
         "explain": "boolean",
+        "rerank": "null boolean object",
         "include_embeddings": "boolean",
         "user_id": "string null",
         "agent_id": "string null",
