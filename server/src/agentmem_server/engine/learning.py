@@ -180,7 +180,7 @@ class Learning:
 
         Raises:
             APIError: as `check`.
-            Conflict: the id is that of another caller's job.
+            Conflict: the id is that of another caller's job, or of one for another conversation.
         """
         await self.check(caller, request)
         job = await self._jobs.submit(caller, request)
