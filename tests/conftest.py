@@ -29,7 +29,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from agentmem_client.errors import APIError, ExtractionFailed
+from agentmem_client.errors import APIError, ExtractionFailed, InvalidRequest
 from agentmem_client.models import Message
 from agentmem_server.app import open_app
 from agentmem_server.extraction import Found, FoundFact, Spent
@@ -422,6 +422,10 @@ class FakeExtractor:
         self.facts: list[FoundFact] = []
         """These, in place of what the messages say."""
         self.delay = 0.0
+
+    def check(self, messages: Sequence[Message], instructions: str | None = None) -> None:
+        if any("TOO LONG" in one.content for one in messages):
+            raise InvalidRequest("too long")
 
     async def extract(
         self,

@@ -119,6 +119,13 @@ async def test_what_is_known_is_linked(api: httpx.AsyncClient, told: "FakeExtrac
     assert told.calls[2][2] == []
 
 
+async def test_the_llm_is_shown_no_documents(api: httpx.AsyncClient, told: "FakeExtractor") -> None:
+    for content in ("Ann likes tea. " * 1_000, "Ann likes coffee."):
+        (await api.post("/api/v1/memories", json={"content": content})).raise_for_status()
+    await extract(api, "what Ann likes: tea")
+    assert told.calls[0][2] == ["Ann likes coffee."]
+
+
 async def test_the_same_fact_learnt_at_once_is_stored_once(api: httpx.AsyncClient) -> None:
     asked = [
         extract(api, f"number {number}", "FACT: Ann likes tea.", "FACT: Ann likes tea!")
@@ -195,6 +202,24 @@ async def test_a_fact_that_the_llm_knows_in_other_words_is_linked(
         memory = (await api.get(f"/api/v1/memories/{cat}")).json()
         assert memory["content"] == "Ann's cat is called Mia."
         assert memory["sources"][1]["content"] == "Ann has a cat named Mia."
+    await embedder.close()
+
+
+async def test_what_is_known_is_not_crowded_out_by_the_users_sessions(
+    open_api: OpenApi, told: "FakeExtractor", database_url: str
+) -> None:
+    embedder = BuiltinEmbedder()
+    async with open_api(extractor=told, database_url=database_url, embedder=embedder) as api:
+        sessions = [
+            {"content": "Ann likes drinking tea.", "user_id": "ann", "session_id": str(number)}
+            for number in range(50)
+        ]
+        (await api.post("/api/v1/memories/batch", json={"memories": sessions})).raise_for_status()
+        first = (await extract(api, "FACT: Ann likes tea.", user_id="ann"))["facts"][0]
+        assert (first["status"], told.calls[0][2]) == ("stored", [])
+        second = (await extract(api, "FACT: Ann likes drinking tea.", user_id="ann"))["facts"][0]
+        assert told.calls[1][2] == ["Ann likes tea."]
+        assert (second["status"], second["id"]) == ("duplicate", first["id"])
     await embedder.close()
 
 
@@ -283,6 +308,19 @@ class Failing:
         pass
 
 
+class Held(Failing):
+    """An embedder that waits for its gate."""
+
+    def __init__(self) -> None:
+        self.fails = lambda text: False
+        self.asked, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def embed(self, texts: Sequence[str]) -> Any:
+        self.asked.set()
+        await self.gate.wait()
+        return await super().embed(texts)
+
+
 async def test_a_fact_that_can_not_be_stored_now_fails_with_its_reason(
     open_api: OpenApi, told: "FakeExtractor", database_url: str
 ) -> None:
@@ -337,3 +375,32 @@ async def test_what_came_from_where_can_be_given_and_is_exported(
     assert changed.json()["sources"] == sources
     history = await api.get("/api/v1/memories/a/history")
     assert history.json()["events"][1]["before"]["sources"] == sources
+
+
+async def test_an_erasure_reaches_what_waits_to_be_written(
+    open_api: OpenApi, told: "FakeExtractor", database_url: str
+) -> None:
+    """The LLM has answered, and its facts wait for their vectors when the user is erased."""
+    embedder = Held()
+    async with open_api(extractor=told, database_url=database_url, embedder=embedder) as api:
+        asked = asyncio.create_task(api.post(EXTRACT, json=said("FACT: a", user_id="ann")))
+        await embedder.asked.wait()
+        (await api.delete("/api/v1/users/ann")).raise_for_status()
+        embedder.gate.set()
+        answer = await asked
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+        assert await memories(api) == []
+
+
+@pytest.mark.parametrize("background", [False, True])
+async def test_what_no_call_can_take_is_refused_at_once(
+    api: httpx.AsyncClient, told: "FakeExtractor", background: bool
+) -> None:
+    answer = await api.post(EXTRACT, json=said("TOO LONG", background=background))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_request")
+    metadata = {"long": "x" * 100_000}
+    answer = await api.post(EXTRACT, json=said("x", background=background, metadata=metadata))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_request")
+    assert answer.json()["error"]["message"].startswith("metadata: each fact gets it")
+    assert told.calls == []
+    assert (await api.get("/api/v1/jobs")).json()["jobs"] == []

@@ -106,6 +106,26 @@ async def test_sent_again_it_is_the_same_job(api: httpx.AsyncClient, told: "Fake
     assert len(told.calls) == 1
 
 
+async def test_an_id_of_another_conversations_job_is_refused(
+    api: httpx.AsyncClient, told: "FakeExtractor"
+) -> None:
+    async def refused(*contents: str, **fields: Any) -> bool:
+        messages = [{"content": one} for one in contents]
+        body = {"id": "a", "messages": messages, "background": True, **fields}
+        return (await api.post(EXTRACT, json=body)).status_code == 409
+
+    told.errors = [InvalidRequest("no")]
+    await queue(api, "a", "FACT: Ann has a cat.")
+    assert (await ended(api, "a"))["status"] == "failed"
+    assert await refused("FACT: Ann has a cat.", "FACT: Ann has a dog.")
+    assert not await refused("FACT: Ann has a cat.")
+    await ask(api, "POST", "/a/retry")
+    assert (await ended(api, "a"))["status"] == "done"
+    assert await refused("FACT: Ann has a cat.", user_id="ann")
+    assert await refused("FACT: Ann has a cat.", collection="other")
+    assert not await refused("FACT: Ann has a cat.")
+
+
 async def test_of_many_each_has_its_job(api: httpx.AsyncClient) -> None:
     conversations = [
         {"id": "a", "messages": [{"content": "FACT: One."}], "background": True},

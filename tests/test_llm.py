@@ -83,6 +83,18 @@ async def test_an_llm_that_is_busy_says_when_to_come_back(
     assert caught.value.retry_after == 100
 
 
+async def test_the_log_holds_no_password_of_the_url(llm: LLM, make_server: "MakeServer") -> None:
+    url = llm.url.replace("http://", "http://somebody:hunter2@")
+    server = make_server(environment=environment(llm, URL=url) | {"AGENTMEM_LOG_LEVEL": "debug"})
+    await asyncio.to_thread(server.start)
+    async with AsyncAgentMemClient(server.url) as memory:
+        await memory.extract(["FACT: Ann has a cat."])
+    log = server.log_text()
+    assert "/memories/extract" in log
+    assert "hunter2" not in log
+    assert "a cat" not in log
+
+
 async def test_servers_with_redis_hold_the_rate_together(
     llm: LLM, redis: "Redis", make_server: "MakeServer", postgres: "Postgres"
 ) -> None:

@@ -588,6 +588,44 @@ async def test_a_wait_for_the_rate_that_is_too_long_is_left_to_the_caller(
     assert caught.value.retry_after == pytest.approx(60, abs=5)
 
 
+@pytest.mark.parametrize("count", ["1e400", "-5", '"many"', "[]", "true"])
+async def test_a_count_of_tokens_that_is_none_spoils_no_answer(
+    opened: Opening, llm: LLM, told: Told, count: str
+) -> None:
+    usage = f'"usage": {{"prompt_tokens": {count}, "completion_tokens": 7}}'
+    content = json.dumps(json.dumps({"facts": []}))
+    body = f'{{"choices": [{{"message": {{"content": {content}}}}}], {usage}}}'
+    llm.replies = [Reply(body=body.encode())]
+    async with opened() as extractor:
+        assert (await extractor.extract(CAT, None)).spent == Spent(1, 0, 7)
+    assert told.calls == [("answered", 0, 7)]
+
+
+async def test_half_of_a_character_can_be_asked_about_again(opened: Opening, llm: LLM) -> None:
+    llm.replies = [Reply(text="A dog: \ud83d")]
+    async with opened() as extractor:
+        found = await extractor.extract(CAT, None)
+    assert [fact.content for fact in found.facts] == ["Ann has a cat."]
+    assert llm.requests[1]["messages"][2] == {"role": "assistant", "content": "A dog: ?"}
+
+
+async def test_an_answer_without_end_is_not_read_to_its_end(opened: Opening, llm: LLM) -> None:
+    body = b'{"choices": [{"message": {"content": "%b"}}]}' % (b"x" * 1_000_000)
+    llm.replies = [Reply(body=body)]
+    async with opened(max_tokens=100) as extractor:
+        error = await failure(extractor)
+        assert (error.details["reason"], len(llm.requests)) == ("cut_off", 1)
+        assert "max_tokens" in error.message
+        assert (await extractor.extract(CAT, None)).facts
+
+
+async def test_a_known_memory_of_megabytes_is_not_shown(opened: Opening, llm: LLM) -> None:
+    async with opened() as extractor:
+        await extractor.extract(CAT, None, ["x" * 5_000_000, "Ann has a dog."])
+    data = json.loads(llm.requests[0]["messages"][1]["content"])
+    assert data["known"] == [{"place": 1, "content": "Ann has a dog."}]
+
+
 async def test_no_rate(opened: Opening) -> None:
     async with opened(rate=0) as extractor:
         found = await asyncio.gather(*(extractor.extract(CAT, None) for _ in range(20)))
@@ -627,6 +665,20 @@ async def test_without_a_key_nobody_elses_is_sent(
 def test_a_model_without_a_url_is_refused(url: str | None) -> None:
     with pytest.raises(InvalidRequest, match="AGENTMEM_LLM_URL"):
         opening(url=url)
+
+
+def test_settings_that_can_not_work_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="AGENTMEM_LLM_MODEL is empty"):
+        opening(model="")
+    with pytest.raises(InvalidRequest, match=r"AGENTMEM_LLM_MAX_INPUT_TOKENS is 500.*thousand"):
+        opening(bounds=replace(BOUNDS, max_input_tokens=500))
+
+
+async def test_an_empty_key_is_none(llm: LLM) -> None:
+    extractor = opening(url=llm.url, key="")
+    await extractor.extract(CAT, None)
+    await extractor.close()
+    assert llm.keys == ["Bearer none"]
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

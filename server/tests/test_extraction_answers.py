@@ -249,3 +249,11 @@ def test_what_is_optional_may_be_missing() -> None:
     text = '{"facts": [{"content": "a", "type": "semantic", "messages": [0]}]}'
     (fact,) = read_answer(text, MESSAGES).facts
     assert (fact.event_at, fact.importance) == (None, None)
+
+
+def test_quotes_that_are_never_closed_hold_nobody_up() -> None:
+    text = '{"facts": "' + '\\"' * 50_000  # minutes, were each looked at as a start
+    reading = read_answer(text, MESSAGES)
+    assert not reading.is_json
+    prose = rf'C:\"new\" is 5" long: {ANSWER.replace("}]}", ",},],}")}'
+    assert read_answer(prose, MESSAGES).facts == read_answer(ANSWER, MESSAGES).facts

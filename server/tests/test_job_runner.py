@@ -160,7 +160,6 @@ async def test_no_more_run_at_once_than_may(node: Node) -> None:
     "error",
     [
         Unavailable("x"),
-        Overloaded("x"),
         RateLimited("x"),
         ExtractionFailed("x", details={"reason": "refused"}),
     ],
@@ -172,6 +171,16 @@ async def test_what_time_may_mend_is_tried_again(node: Node, error: APIError) ->
         job = await node.ended()
     assert (job.status, job.attempts, job.error) == ("done", 3, None)
     assert node.outcomes == {"retried": 2, "done": 1}
+
+
+async def test_what_the_server_has_no_room_for_costs_no_try(node: Node) -> None:
+    """The rate of calls is the server's own: a job that it keeps waiting is not to fail of it."""
+    node.work.failures = [Unavailable("x"), *[Overloaded("the rate") for _ in range(5)]]
+    async with node.running():
+        await node.jobs.submit(TENANT, asked())
+        job = await node.ended()
+    assert (job.status, job.attempts, job.error) == ("done", 2, None)
+    assert node.outcomes == {"retried": 6, "done": 1}
 
 
 async def test_it_stops_after_so_many_tries_with_its_error_kept(node: Node) -> None:
@@ -199,6 +208,7 @@ async def test_it_stops_after_so_many_tries_with_its_error_kept(node: Node) -> N
         NotFound("x"),
         Forbidden("x"),
         Conflict("x"),
+        ExtractionFailed("x", details={"reason": "cut_off"}),
     ],
 )
 async def test_what_no_repetition_mends_fails_at_once(node: Node, error: APIError) -> None:

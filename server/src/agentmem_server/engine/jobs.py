@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 from agentmem_client import models as m
-from agentmem_client.errors import NotFound, shown
+from agentmem_client.errors import Conflict, NotFound, shown
 
 from .. import times
 from ..access.callers import Caller
@@ -56,7 +56,7 @@ class Jobs:
 
         Raises:
             Forbidden: it is about another user than the caller.
-            Conflict: the id is that of another caller's job.
+            Conflict: the id is that of another caller's job, or of one for another conversation.
         """
         scope = caller.scope(
             request.user_id, request.agent_id, request.session_id, request.namespace
@@ -78,6 +78,13 @@ class Jobs:
             now,
         )
         kept: Job = await self._writes.submit(PutJob(job))
+        # Or the conversation would be lost, with an answer that says it waits. Of a job that is
+        # done the request is not kept.
+        asks_the_same = kept.request in (None, job.request)
+        if not asks_the_same or (kept.collection, kept.scope) != (job.collection, job.scope):
+            raise Conflict(
+                f"there is a job {shown(job.id)} for another conversation: choose another id"
+            )
         self._signals.due.set()
         return _to_model(kept)
 

@@ -7,7 +7,7 @@ extract: what is known of the same things -> one call of the LLM -> embed -> wha
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
@@ -18,6 +18,7 @@ from agentmem_client.errors import (
     APIError,
     Conflict,
     ExtractionFailed,
+    InvalidRequest,
     LLMNotConfigured,
     Unavailable,
 )
@@ -30,6 +31,7 @@ from ..access.callers import Caller
 from ..batcher import Batcher
 from ..cache import Cache
 from ..extraction import Extractor, Found, FoundFact
+from ..pauses import with_pauses
 from ..storage import (
     Candidates,
     Learn,
@@ -40,7 +42,6 @@ from ..storage import (
     Record,
     Scope,
     SearchRequest,
-    Selection,
     Source,
     Store,
     Write,
@@ -50,13 +51,15 @@ from .in_flight import InFlight
 from .jobs import Jobs
 from .outcomes import failure
 from .preparing import Preparation
-from .similar import Candidate, find_similar
+from .similar import LONGEST, Candidate, exactly, find_similar
 
 _KNOWN = 20
 """How many memories the LLM is shown that may say what the conversation does."""
 _LOOKED_THROUGH = 50_000
 """How many characters of a conversation are looked through for words: what one call may be is less,
 and a body of many megabytes must hold nobody up."""
+_LONGEST_METADATA = 100_000
+"""Bytes of JSON. There may be a hundred facts: a body of 32 MB must not become one of 3 GB."""
 _KEPT, _KEPT_SECONDS = 200, 600.0
 """How many answers of the LLM are kept, and for how long: a request that is sent again, because its
 answer was lost or the database was away, costs no second call."""
@@ -68,10 +71,10 @@ _ERASED, _ERASED_SECONDS = 10_000, 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What the LLM said of a conversation, and of which memories it knew."""
+    """What the LLM said of a conversation, and the memories that it knew the facts of, by place."""
 
     found: Found
-    known: Sequence[Record]
+    known: Mapping[int, Record]
 
 
 class Learning:
@@ -111,10 +114,17 @@ class Learning:
         Raises:
             LLMNotConfigured: there is no LLM.
             Forbidden: the memories would be another user's than the caller's.
+            InvalidRequest: the conversation is longer than one call may be, or its metadata than
+                what is copied to each fact.
             EmbedderMismatch: the collection's vectors are not made by this server.
         """
-        self._llm()
         caller.user(request.user_id)
+        self._llm().check(request.messages, request.instructions)
+        if request.metadata and len(to_json(request.metadata)) > _LONGEST_METADATA:
+            raise InvalidRequest(
+                f"metadata: each fact gets it, and it has more than {_LONGEST_METADATA} bytes as "
+                "JSON: keep what is long elsewhere"
+            )
         collection = await self._store.collection(caller.tenant, request.collection)
         if collection is not None:
             collection.embedding.check_given(self._preparation.server_embedding)
@@ -147,13 +157,12 @@ class Learning:
             known = await self._known(caller, request)
             texts = [record.content for record in known]
             found = await self._llm().extract(request.messages, request.instructions, texts)
-            return _Read(found, known)
+            # It is kept for minutes: not with all that the LLM was shown, however large.
+            told = {fact.known for fact in found.facts if fact.known is not None}
+            return _Read(found, {place: known[place] for place in told})
 
         read = await self._answers.get_or_compute(_digest(caller, request), ask)
-        erased = self._erased.get((caller.tenant, caller.user(request.user_id) or ""), 0.0)
-        if erased > began:
-            raise Conflict("the user was erased while the LLM read the conversation")
-        facts = await self._learn(caller, request, read) if read.found.facts else []
+        facts = await self._learn(caller, request, read, began) if read.found.facts else []
         spent = read.found.spent if answered else None
         usage = (
             m.Usage()
@@ -171,7 +180,7 @@ class Learning:
 
         Raises:
             APIError: as `check`.
-            Conflict: the id is that of another caller's job.
+            Conflict: the id is that of another caller's job, or of one for another conversation.
         """
         await self.check(caller, request)
         job = await self._jobs.submit(caller, request)
@@ -210,7 +219,12 @@ class Learning:
             except Exception as error:
                 return m.Extraction(id=request.id, status="failed", error=failure(error))
 
-        return list(await asyncio.gather(*map(one, requests)))
+        tasks = []
+        async with asyncio.TaskGroup() as group:
+            for request in requests:
+                tasks.append(group.create_task(one(request)))
+                await asyncio.sleep(0)  # or all would begin without others having their turn
+        return [task.result() for task in tasks]
 
     def forget(self, tenant: str, user_id: str) -> None:
         """Let go of what is kept of conversations; what is under way of a user is not stored."""
@@ -226,14 +240,25 @@ class Learning:
         found = await self._store.search(
             collection,
             SearchRequest(
-                Selection(_scope(caller, request)), None, terms, 2 * _KNOWN, rank=_by_keyword
+                exactly(_scope(caller, request)), None, terms, 2 * _KNOWN, rank=_by_keyword
             ),
         )
-        exact = (record for record, _ in found if record.scope == _scope(caller, request))
-        return list(islice(exact, _KNOWN))
+        may_say_it = (
+            record
+            for record, _ in found
+            if record.scope == _scope(caller, request) and len(record.content) <= LONGEST
+        )
+        return list(islice(may_say_it, _KNOWN))
 
-    async def _learn(self, caller: Caller, request: m.ExtractRequest, read: _Read) -> list[m.Fact]:
+    def _check_not_erased(self, tenant: str, user_id: str | None, began: float) -> None:
+        if self._erased.get((tenant, user_id or ""), 0.0) > began:
+            raise Conflict("the user was erased while the LLM read the conversation")
+
+    async def _learn(
+        self, caller: Caller, request: m.ExtractRequest, read: _Read, began: float
+    ) -> list[m.Fact]:
         scope = _scope(caller, request)
+        self._check_not_erased(caller.tenant, scope.user_id, began)
         with self._in_flight:
             candidates = await self._prepared(caller, request, _distinct(read.found.facts))
             place = (caller.tenant, request.collection, scope)
@@ -247,6 +272,8 @@ class Learning:
                     for one in candidates
                     if isinstance(put := one.put, Put)
                 ]
+                # Embedding and waiting for others took their time.
+                self._check_not_erased(caller.tenant, scope.user_id, began)
                 learned = iter(await self._writes.submit_many(learns))
         outcomes = [next(learned) if isinstance(one.put, Put) else one.put for one in candidates]
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
@@ -254,7 +281,7 @@ class Learning:
             raise errors[0]
         return [
             _outcome(request, candidate, outcome)
-            for candidate, outcome in zip(candidates, outcomes, strict=True)
+            async for candidate, outcome in with_pauses(zip(candidates, outcomes, strict=True))
         ]
 
     async def _prepared(
@@ -262,7 +289,7 @@ class Learning:
     ) -> list[Candidate]:
         """The facts as writes, with their vectors."""
         memories: list[m.MemoryInput | ValidationError] = []
-        for fact in facts:
+        async for fact in with_pauses(facts):
             try:
                 memories.append(_memory(request, fact))
             except ValidationError as error:
@@ -270,7 +297,7 @@ class Learning:
         good = [memory for memory in memories if isinstance(memory, m.MemoryInput)]
         prepared = iter(await self._preparation.puts(caller, good))
         candidates = []
-        for fact, memory in zip(facts, memories, strict=True):
+        async for fact, memory in with_pauses(zip(facts, memories, strict=True)):
             put = next(prepared) if isinstance(memory, m.MemoryInput) else _unfit(memory)
             if isinstance(put, Put):
                 record = put.records[0]
@@ -302,8 +329,9 @@ def _scope(caller: Caller, request: m.ExtractRequest) -> Scope:
 
 def _digest(caller: Caller, request: m.ExtractRequest) -> bytes:
     """The same for requests that say the same, whatever their ids."""
-    said = request.model_dump(exclude={"id", "background"})
-    return blake2b(to_json([caller.tenant, caller.user_id, said]), digest_size=16).digest()
+    said = request.model_dump_json(exclude={"id", "background"}).encode()
+    whose = to_json([caller.tenant, caller.user_id])
+    return blake2b(whose + said, digest_size=16).digest()
 
 
 def _distinct(facts: Sequence[FoundFact]) -> list[FoundFact]:

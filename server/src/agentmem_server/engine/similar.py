@@ -1,17 +1,21 @@
 """Which memory, if any, says what a fact does in other words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from agentmem_client.filters import And, Condition, RecordField
+from numpy.typing import NDArray
 
 from ..extraction import FoundFact
+from ..pauses import with_pauses
 from ..storage import (
     Candidates,
     Collection,
     Put,
     Ranked,
     Record,
+    Scope,
     SearchRequest,
     Selection,
     Store,
@@ -22,6 +26,8 @@ from .likeness import PLAUSIBLE, SURE, differs_in_figures, says_no_more
 _DAY = 86_400_000_000
 _NEIGHBOURS = 5
 """How many of the nearest memories may be what a fact says in other words."""
+LONGEST = 8_000
+"""Characters: what is longer is no fact, and is not read for its words."""
 
 
 @dataclass(slots=True)
@@ -43,7 +49,7 @@ async def find_similar(
     store: Store,
     collection: Collection | None,
     candidates: Sequence[Candidate],
-    known: Sequence[Record],
+    known: Mapping[int, Record],
 ) -> None:
     """Find for each candidate what is there, or comes before it, that says the same.
 
@@ -51,13 +57,14 @@ async def find_similar(
         store: where the memories are.
         collection: the one that the facts go into; None: it isn't there yet.
         candidates: the facts of one scope, with their vectors.
-        known: the memories that `FoundFact.known` is a place in.
+        known: the memories that `FoundFact.known` names, by their places.
     """
-    before: list[Record] = []
-    for one in candidates:
+    units = _units(candidates)
+    firsts: set[int] = set()
+    async for place, one in with_pauses(enumerate(candidates)):
         if not isinstance(one.put, Put):
             continue
-        fact = one.put.records[0]
+        fact = _record(one)
         if collection is not None:
             told = None if one.fact.known is None else known[one.fact.known]
             for record, cosine in await _nearest(store, collection, fact, told):
@@ -68,14 +75,33 @@ async def find_similar(
                     break
         if one.similar is not None:
             continue
-        for record in before:
-            cosine = _cosine(fact, record)
+        cosines = units[:place] @ units[place]
+        near = [other for other in np.flatnonzero(cosines >= SURE).tolist() if other in firsts]
+        for other in sorted(near, key=lambda other: -cosines[other])[:_NEIGHBOURS]:
+            record, cosine = _record(candidates[other]), float(cosines[other])
             if _is_same(fact, record, cosine, is_told=False):
                 id = learning.fact_id(record.scope, record.content)
                 one.similar, one.similarity = (id, record.content), cosine
                 break
         else:
-            before.append(fact)
+            firsts.add(place)
+
+
+def exactly(scope: Scope) -> Selection:
+    """The memories of a scope, without those of a session or an agent where it names none.
+
+    Else a user's many sessions would take all places among the nearest. Memories of no scope at all
+    are not told apart so, which would read a whole collection, nor are namespaces.
+    """
+    if not scope.items():
+        return Selection(scope)
+    named = {name for name, _ in scope.items()}
+    absent = [
+        Condition(RecordField(name, "string"), "$exists", value=False)
+        for name in ("user_id", "agent_id", "session_id")
+        if name not in named
+    ]
+    return Selection(scope, And(tuple(absent)) if absent else None)
 
 
 async def _nearest(
@@ -86,7 +112,7 @@ async def _nearest(
     def rank(found: Candidates) -> Ranked:
         return found.ids, found.similarities
 
-    scope = Selection(fact.scope)
+    scope = exactly(fact.scope)
     search = SearchRequest(scope, fact.vectors, [], 4 * _NEIGHBOURS, rank)
     found = await store.search(collection, search)
     nearest = [pair for pair in found if pair[0].scope == fact.scope][:_NEIGHBOURS]
@@ -102,6 +128,8 @@ def _key(record: Record) -> tuple[str, str]:
 
 def _is_same(fact: Record, other: Record, cosine: float, *, is_told: bool) -> bool:
     """Whether two facts say the same, or the LLM has told so and nothing speaks against it."""
+    if len(other.content) > LONGEST:
+        return False
     days = {one.event_at // _DAY for one in (fact, other) if one.event_at is not None}
     if len(days) > 1:
         return False
@@ -110,7 +138,20 @@ def _is_same(fact: Record, other: Record, cosine: float, *, is_told: bool) -> bo
     return cosine >= SURE and says_no_more(fact.content, other.content)
 
 
-def _cosine(one: Record, other: Record) -> float:
-    a, b = (np.frombuffer(record.vectors or b"", "<f4").astype(float) for record in (one, other))
-    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / lengths if lengths else 0.0
+def _units(candidates: Sequence[Candidate]) -> NDArray[np.float32]:
+    """The candidates' vectors, one a row, of length 1; of those without any, 0."""
+    vectors = [
+        np.frombuffer(_record(one).vectors or b"" if isinstance(one.put, Put) else b"", "<f4")
+        for one in candidates
+    ]
+    units = np.zeros((len(vectors), max(map(len, vectors), default=0)), np.float32)
+    for unit, vector in zip(units, vectors, strict=True):
+        length = float(np.linalg.norm(vector))
+        if length:
+            unit[:] = vector / length
+    return units
+
+
+def _record(candidate: Candidate) -> Record:
+    assert isinstance(candidate.put, Put)
+    return candidate.put.records[0]

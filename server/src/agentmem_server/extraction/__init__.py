@@ -66,6 +66,13 @@ class Found:
 class Extractor(Protocol):
     """Finds facts. Any number of calls at the same time; it bounds those of the LLM itself."""
 
+    def check(self, messages: Sequence[Message], instructions: str | None = None) -> None:
+        """Refuse a conversation that is longer than one call may be.
+
+        Raises:
+            InvalidRequest: it is.
+        """
+
     async def extract(
         self,
         messages: Sequence[Message],
@@ -111,8 +118,13 @@ def open_extractor(
         watch: is told of each call.
 
     Raises:
-        InvalidRequest: there is no URL, or an extra isn't there.
+        InvalidRequest: there is no URL or no model, the bounds leave no room for a conversation, or
+            an extra isn't there.
     """
+    if not model:
+        raise InvalidRequest(
+            "AGENTMEM_LLM_MODEL is empty: set it to a model of the API, or leave it out"
+        )
     if not url:
         raise InvalidRequest(
             "AGENTMEM_LLM_MODEL is set and AGENTMEM_LLM_URL is not: set it to the root of an "

@@ -30,7 +30,9 @@ MAX_CONTENT = 4_000
 
 _MAX_STARTS = 100
 _AFTER_THOUGHTS = re.compile(r"</think(?:ing)?>")
-_COMMAS = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")|,(?=\s*[}\]])', re.DOTALL)
+# Outside of strings a backslash goes with what follows it: else each escaped quote after one that
+# is never closed would be looked at as the start of another string, to the end of the text.
+_COMMAS = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*"|\\.)|,(?=\s*[}\]])', re.DOTALL)
 _PART_OF_DATE = re.compile(r"(\d{4})(?:-(\d{2}))?")
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
-from agentmem_client.errors import Overloaded, Unavailable
+from agentmem_client.errors import Overloaded
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import Storage
 from limits.aio.strategies import MovingWindowRateLimiter
@@ -84,7 +84,7 @@ class Budget:
         """Count one call, and wait until the rate allows it.
 
         Raises:
-            Unavailable: so many calls were made that it would be too long.
+            Overloaded: so many calls were made that it would be too long.
         """
         rate = self._rate
         if rate is None:
@@ -95,7 +95,7 @@ class Budget:
                 reset, _ = await self._limiter.get_window_stats(rate, "llm")
                 now = self._clock()
                 if reset > deadline:
-                    raise Unavailable(
+                    raise Overloaded(
                         f"the LLM was called {rate.amount} times in a minute, as often as "
                         "AGENTMEM_LLM_RATE allows: wait for Retry-After seconds",
                         retry_after=reset - now,

@@ -7,8 +7,9 @@ repetition waits for its turn, counts against the rate and is told to who watche
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import openai
@@ -33,7 +34,18 @@ ATTEMPTS = 3
 LONGEST_RETRY_AFTER = 20.0
 """Seconds that an attempt waits where the LLM says for how long; for longer the caller shall."""
 
+LONGEST_TOKEN = 64
+"""Bytes of a token in an answer's JSON, on average at most; it may be there twice, as a thought."""
+LONGEST_BESIDE = 100_000
+"""Bytes of an answer beside its tokens, at most."""
+
+_BROKEN: type[Exception] = import_module(
+    openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0]
+).HTTPError
+"""What ends the reading of an answer: httpx's error, or httpx2's, whichever the client sends by."""
+
 _backoff = wait_random_exponential(multiplier=0.5, max=8.0)
+_MOST_TOKENS = 1_000_000_000
 _NOT_JSON = "json_validate_failed"
 """Groq's, where the model did not write the JSON that it was held to."""
 
@@ -76,6 +88,7 @@ class Chat:
         self._budget = budget
         self._watch = watch
         self._dialect = Dialect()
+        self._longest = LONGEST_BESIDE + bounds.max_tokens * LONGEST_TOKEN
 
     async def ask(self, prompt: Prompt, read: Callable[[str], Reading]) -> Answer:
         """The answer to a prompt.
@@ -154,11 +167,13 @@ class Chat:
             # The client's timeout is for each step, so that a slow body could take for ever.
             async with asyncio.timeout(self._bounds.timeout):
                 # The raw answer, as some APIs answer what the client's types don't allow for.
-                answer = await self._client.chat.completions.with_raw_response.create(
+                asking = self._client.chat.completions.with_streaming_response.create(
                     model=self._model,
                     messages=prompt,  # type: ignore[arg-type]  # dicts, not its types
                     **dialect.options(self._bounds.max_tokens),
                 )
+                async with asking as answer:
+                    body = await _bounded(answer.iter_bytes(), self._longest)
         except (TimeoutError, openai.APITimeoutError):
             error = Unavailable(
                 f"the LLM did not answer within {self._bounds.timeout:g} s (AGENTMEM_LLM_TIMEOUT)"
@@ -166,12 +181,12 @@ class Chat:
             raise Failed("timeout", error, may_pass=True) from None
         except openai.APIStatusError as refused:
             raise refused_by(refused, self._client.api_key) from None
-        except openai.APIError as broken:
+        except (openai.APIError, _BROKEN) as broken:
             kind = type(broken.__cause__ or broken).__name__
             error = Unavailable(f"the LLM can't be reached ({kind})")
             raise Failed("unavailable", error, may_pass=True) from None
         try:
-            return _completion(answer.content)
+            return _completion(body)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             nonsense = ExtractionFailed(
                 "what AGENTMEM_LLM_URL leads to does not answer as OpenAI's chat API does: is it "
@@ -190,6 +205,21 @@ class Chat:
                 details={"reason": "cut_off"},
             )
             raise Failed("cut_off", error)
+
+
+async def _bounded(chunks: AsyncIterator[bytes], longest: int) -> bytes:
+    """A body that an LLM answers, unless it is longer than one that keeps to its bound can be."""
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > longest:
+            error = ExtractionFailed(
+                f"the LLM's answer has more than {longest} bytes, although AGENTMEM_LLM_MAX_TOKENS "
+                "bounds it: send fewer messages at a time, or use an API that keeps to max_tokens",
+                details={"reason": "cut_off"},
+            )
+            raise Failed("cut_off", error)
+    return bytes(body)
 
 
 def _may_pass_soon(error: BaseException) -> bool:
@@ -215,12 +245,24 @@ def _completion(body: bytes) -> _Completion:
         text=_text(message.get("content")),
         finish=choice.get("finish_reason"),
         is_refusal=bool(message.get("refusal")),
-        input_tokens=int(usage.get("prompt_tokens") or 0),
-        output_tokens=int(usage.get("completion_tokens") or 0),
+        input_tokens=_count(usage.get("prompt_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
     )
 
 
+def _count(told: Any) -> int:
+    """How many tokens an API tells of; what it says of its costs spoils no answer."""
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told < _MOST_TOKENS:
+        return 0
+    return int(told)
+
+
 def _text(content: Any) -> str:
+    # Half of a character, as one that was cut off, can't be sent back.
+    return _joined(content).encode(errors="replace").decode()
+
+
+def _joined(content: Any) -> str:
     # Mistral's reasoning models answer with parts, of which the thoughts are others.
     if isinstance(content, list):
         return "".join(part["text"] for part in content if part.get("type") == "text")

@@ -13,7 +13,14 @@ from . import Found
 from .answers import read_answer
 from .budget import Bounds, Budget
 from .chat import Chat
-from .prompt import estimated_tokens, first_prompt, fitting, repair_prompt
+from .prompt import (
+    Prompt,
+    estimated_tokens,
+    estimated_tokens_at_least,
+    first_prompt,
+    fitting,
+    repair_prompt,
+)
 
 
 class LLMExtractor:
@@ -42,6 +49,29 @@ class LLMExtractor:
         """How many conversations were accepted and not yet answered."""
         return self.budget.pending
 
+    def check(self, messages: Sequence[Message], instructions: str | None = None) -> None:
+        """Refuse a conversation that is longer than one call may be; see `Extractor`."""
+        self._prompt(messages, instructions)
+
+    def _prompt(self, messages: Sequence[Message], instructions: str | None) -> tuple[Prompt, int]:
+        """What is asked of a conversation, and how many tokens that has.
+
+        Raises:
+            InvalidRequest: too many.
+        """
+        # Many megabytes are not made a prompt of to see that they are too much.
+        tokens = estimated_tokens_at_least(messages)
+        if tokens <= self._bounds.max_input_tokens:
+            prompt = first_prompt(messages, instructions, {})
+            tokens = estimated_tokens(prompt)
+        if tokens > self._bounds.max_input_tokens:
+            raise InvalidRequest(
+                f"the conversation has about {tokens} tokens with its prompt, of at most "
+                f"{self._bounds.max_input_tokens}: send fewer messages at a time, or raise "
+                "AGENTMEM_LLM_MAX_INPUT_TOKENS"
+            )
+        return prompt, tokens
+
     async def extract(
         self,
         messages: Sequence[Message],
@@ -52,14 +82,7 @@ class LLMExtractor:
 
         Of what is known, as much goes to the LLM as there is room for, the first first.
         """
-        prompt = first_prompt(messages, instructions, {})
-        tokens = estimated_tokens(prompt)
-        if tokens > self._bounds.max_input_tokens:
-            raise InvalidRequest(
-                f"the conversation has about {tokens} tokens with its prompt, of at most "
-                f"{self._bounds.max_input_tokens}: send fewer messages at a time, or raise "
-                "AGENTMEM_LLM_MAX_INPUT_TOKENS"
-            )
+        prompt, tokens = self._prompt(messages, instructions)
         shown = fitting(known, self._bounds.max_input_tokens - tokens)
         if shown:
             prompt = first_prompt(messages, instructions, shown)
@@ -101,11 +124,17 @@ def open_llm_extractor(
     watch: Watch,
 ) -> LLMExtractor:
     """Make one; nothing is asked yet. See `open_extractor`."""
+    alone = estimated_tokens(first_prompt([], None, {}))
+    if bounds.max_input_tokens <= alone:
+        raise InvalidRequest(
+            f"AGENTMEM_LLM_MAX_INPUT_TOKENS is {bounds.max_input_tokens}, and the prompt alone has "
+            f"about {alone}: set it to some thousands more"
+        )
     client = openai.AsyncOpenAI(
         base_url=url,
         # Services at home need none, but the client insists on one, and looking for it in the
         # environment it would send OpenAI's key to another's address.
-        api_key="none" if key is None else key,
+        api_key=key or "none",
         timeout=bounds.timeout,
         max_retries=0,
     )

@@ -112,6 +112,8 @@ def fitting(known: Sequence[str], tokens: int) -> dict[int, str]:
     left = tokens * _BYTES_A_TOKEN
     kept = {}
     for place, content in enumerate(known):
+        if len(content) > left:  # it may be many megabytes
+            continue
         size = len(_json(_known(place, content)).encode()) + len(_BETWEEN)
         if size <= left:
             left -= size
@@ -134,6 +136,11 @@ def repair_prompt(
 def estimated_tokens(prompt: Prompt) -> int:
     """How many tokens a prompt has, at most, of most models: one for three bytes of UTF-8."""
     return sum(len(message["content"].encode()) for message in prompt) // _BYTES_A_TOKEN
+
+
+def estimated_tokens_at_least(messages: Sequence[Message]) -> int:
+    """No more than a prompt about these messages has, without making it."""
+    return sum(len(message.content) for message in messages) // _BYTES_A_TOKEN
 
 
 def _list(entries: Iterable[dict[str, Any]]) -> str:

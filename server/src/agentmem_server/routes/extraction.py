@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from ..answers import answer
 from ..engine.learning import Learning
+from ..pauses import with_pauses
 from .http import caller, read_body, read_item, readable_id, route
 
 
@@ -30,7 +31,7 @@ class ExtractionRoutes:
 
     async def extract_many(self, request: Request) -> Response:
         wanted = await read_body(request, m.ExtractManyRequest)
-        conversations = [_read(item) for item in wanted.conversations]
+        conversations = [_read(item) async for item in with_pauses(wanted.conversations)]
         results = await self._learning.extract_many(caller(request), conversations)
         for item, result in zip(wanted.conversations, results, strict=True):
             if result.id is None:

@@ -44,8 +44,9 @@ def configure_logging(level: str) -> None:
     uvicorn_log = logging.getLogger("uvicorn.error")
     uvicorn_log.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
     uvicorn_log.addFilter(_tells_no_path)
-    # Theirs would hold the URLs of services that are asked, and a URL may hold a password.
-    for name in ("httpx", "httpcore", "urllib3"):
+    # Theirs would hold the URLs of services that are asked, and a URL may hold a password; those of
+    # the LLM's client, by itself or by its httpx2, at debug level also what it is asked.
+    for name in ("httpx", "httpcore", "httpx2", "httpcore2", "openai", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
