@@ -136,6 +136,16 @@ async def test_what_it_was_found_to_say_must_still_be_there(
     assert learned.record.id != "own"
 
 
+async def test_what_happened_on_another_day_is_another_fact(notes: "Notes") -> None:
+    day = 86_400_000_000
+    ran = [("m1", 30 * day), ("m2", 60 * day), ("m3", 30 * day + 1), ("m4", None), ("m5", 60 * day)]
+    learned = [await learn(notes, "Ann ran 5 km.", id, event_at=at) for id, at in ran]
+    assert [one.created for one in learned] == [True, True, False, False, False]
+    first, second = (await notes.get_there(id) for id in await notes.ids())
+    assert said(first) == [(["m1"], None), (["m3"], None), (["m4"], None)]
+    assert said(second) == [(["m2"], None), (["m5"], None)]
+
+
 async def test_a_memory_that_was_corrected_hides_no_fact(notes: "Notes") -> None:
     first = await learn(notes, "Ann likes tea.", "m")
     await notes.change(first.record.id, content="Ann likes coffee.")

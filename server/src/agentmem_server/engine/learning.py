@@ -336,14 +336,14 @@ def _digest(caller: Caller, request: m.ExtractRequest) -> bytes:
 
 def _distinct(facts: Sequence[FoundFact]) -> list[FoundFact]:
     """Each fact once, with all messages that say it."""
-    distinct: dict[str, FoundFact] = {}
+    distinct: dict[tuple[str, int | None], FoundFact] = {}
     for fact in facts:
-        text = learning.normalised(fact.content)
-        same = distinct.get(text)
+        key = learning.normalised(fact.content), learning.day(fact.event_at)
+        same = distinct.get(key)
         if same is not None:
             messages = sorted({*same.messages, *fact.messages})
             fact = replace(same, messages=tuple(messages))
-        distinct[text] = fact
+        distinct[key] = fact
     return list(distinct.values())
 
 

@@ -23,7 +23,6 @@ from ..storage import (
 )
 from .likeness import PLAUSIBLE, SURE, differs_in_figures, says_no_more
 
-_DAY = 86_400_000_000
 _NEIGHBOURS = 5
 """How many of the nearest memories may be what a fact says in other words."""
 LONGEST = 8_000
@@ -130,8 +129,7 @@ def _is_same(fact: Record, other: Record, cosine: float, *, is_told: bool) -> bo
     """Whether two facts say the same, or the LLM has told so and nothing speaks against it."""
     if len(other.content) > LONGEST:
         return False
-    days = {one.event_at // _DAY for one in (fact, other) if one.event_at is not None}
-    if len(days) > 1:
+    if learning.on_other_days(fact.event_at, other.event_at):
         return False
     if is_told:
         return cosine >= PLAUSIBLE and not differs_in_figures(fact.content, other.content)

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from .records import Record, Scope, Source
 
+_DAY = 86_400_000_000
 _BEFORE = " \"'\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _AFTER = f"{_BEFORE}.!?\u2026"
 
@@ -44,8 +45,22 @@ def ids(record: Record) -> Iterator[str]:
 
 
 def is_known(there: Record, fact: Record) -> bool:
-    """Whether a record that is there says what a fact does, in the same scope."""
-    return there.scope == fact.scope and says(there, fact.content)
+    """Whether a record that is there says what a fact does, in the same scope, and of that day."""
+    return (
+        there.scope == fact.scope
+        and says(there, fact.content)
+        and not on_other_days(there.event_at, fact.event_at)
+    )
+
+
+def on_other_days(one: int | None, other: int | None) -> bool:
+    """Whether two things happened on other days: who runs twice has run twice."""
+    return one is not None and other is not None and day(one) != day(other)
+
+
+def day(at: int | None) -> int | None:
+    """The number of a time's day, in UTC."""
+    return None if at is None else at // _DAY
 
 
 def is_still(there: Record | None, fact: Record, content: str) -> TypeGuard[Record]:
