@@ -141,7 +141,7 @@ async def test_what_happened_on_another_day_is_another_fact(notes: "Notes") -> N
     ran = [("m1", 30 * day), ("m2", 60 * day), ("m3", 30 * day + 1), ("m4", None), ("m5", 60 * day)]
     learned = [await learn(notes, "Ann ran 5 km.", id, event_at=at) for id, at in ran]
     assert [one.created for one in learned] == [True, True, False, False, False]
-    first, second = (await notes.get_there(id) for id in await notes.ids())
+    first, second = [await notes.get_there(id) for id in await notes.ids()]
     assert said(first) == [(["m1"], None), (["m3"], None), (["m4"], None)]
     assert said(second) == [(["m2"], None), (["m5"], None)]
 
