@@ -28,6 +28,7 @@ from .measures import (
     lengths,
     normalised,
     point,
+    products,
     score,
 )
 from .rows import FILES, FileRows, MemoryRows, Rows
@@ -219,8 +220,21 @@ class VectorIndex:
             if len(ids) >= k:
                 return best(ids, scores, k)
             pool *= 4  # some records have many vectors
-        every = np.flatnonzero(table.alive[: table.count] & (table.expires_at[: table.count] > now))
-        return best(*self._scored(table, asked, every), k)
+        return best(*self._scored(table, asked, self._best_slots(table, asked, k, now)), k)
+
+    def _best_slots(self, table: Table, asked: Vectors, k: int, now: int) -> Slots:
+        """The slots of the k best of all, and of those that are as good; or else of all."""
+        count = table.count
+        living = table.alive[:count] & (table.expires_at[:count] > now)
+        if self.metric == "euclidean" or table.entries.several or k >= count:
+            return np.flatnonzero(living)
+        scores = products(asked, table.rows.array[:count])
+        if scores is None:
+            return np.flatnonzero(living)
+        # One number for each, and no more of those that are not wanted.
+        np.copyto(scores, -np.inf, where=~living)
+        last = np.partition(scores, count - k)[count - k]
+        return np.flatnonzero((scores >= last) & living)
 
     def _pool(self, k: int) -> int:
         """How many vectors are compared exactly, of those with the nearest codes.

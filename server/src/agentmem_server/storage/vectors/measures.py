@@ -36,6 +36,13 @@ def score(metric: Metric, point: Vectors, vectors: Vectors, chosen: Slots) -> Sc
     return scores
 
 
+def products(point: Vectors, vectors: Vectors) -> Vectors | None:
+    """The inner product with each vector (n, d); None where one overflows float32."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: Vectors = np.vecdot(vectors, point)
+    return found if np.isfinite(found).all() else None
+
+
 def _closeness(point: Vectors, vectors: Vectors, chosen: Slots) -> Scores:
     """1 / (1 + Euclidean distance), the distance from the differences themselves.
 
