@@ -89,6 +89,7 @@ async def test_the_log_holds_no_password_of_the_url(llm: LLM, make_server: "Make
     await asyncio.to_thread(server.start)
     async with AsyncAgentMemClient(server.url) as memory:
         await memory.extract(["FACT: Ann has a cat."])
+    await asyncio.to_thread(server.stop)  # the line comes after the answer
     log = server.log_text()
     assert "/memories/extract" in log
     assert "hunter2" not in log
