@@ -43,8 +43,8 @@ class Settings(BaseSettings):
     database_url: str = f"sqlite:///{Path('agentmem.db')}"
     """``sqlite:///relative.db``, ``sqlite:////absolute.db``, or
     ``postgresql://user:password@host:port/database``."""
-    readers: Size = 4
-    """How many reads of a SQLite file run at once."""
+    readers: Size = 2
+    """How many reads of a SQLite file run at once. More take the interpreter from one another."""
     pool_min: Size = 5
     """How many connections to PostgreSQL are open at least."""
     pool_max: Size = 20

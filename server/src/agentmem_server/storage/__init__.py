@@ -296,7 +296,7 @@ class Pool:
 
 
 async def open_store(
-    url: str, *, readers: int = 4, pool: Pool | None = None, watch: Watch = NOBODY
+    url: str, *, readers: int = 2, pool: Pool | None = None, watch: Watch = NOBODY
 ) -> Store:
     """Open the store that a URL names, making what isn't there.
 
