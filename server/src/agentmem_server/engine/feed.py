@@ -22,8 +22,8 @@ _PAUSE = 0.1
 """Seconds between two reads of one follower that knows all there is."""
 _CHECK = 0.3
 """Seconds after which a follower's key is looked at again."""
-_READS = 2
-"""Reads for all followers at once: many that catch up leave the store's other readers to others."""
+_READS = 1
+"""Reads for all followers at once: many that catch up leave the store's other reader to others."""
 
 StillOpens = Callable[[Access], Awaitable[bool]]
 """Whether what a follower came with would still let it in."""
