@@ -373,6 +373,31 @@ async def test_what_a_model_does_not_take_is_left_out_from_then_on(
     assert last == expected
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "System role not supported",
+        "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+    ],
+)
+async def test_a_model_without_a_system_role_is_told_all_by_the_user(
+    opened: Opening, llm: LLM, message: str
+) -> None:
+    def answer(request: dict[str, Any]) -> Reply:
+        if request["messages"][0]["role"] == "system":
+            return Reply(status=400, error={"message": message})
+        return Reply(facts=[GOOD])
+
+    llm.answer = answer
+    async with opened() as extractor:
+        await extractor.extract(CAT, None)
+        assert (await extractor.extract(CAT, None)).spent == ONE_CALL
+    (said_to_it,) = llm.requests[-1]["messages"]
+    assert said_to_it["content"].startswith("You extract facts")
+    assert "Ann has a cat." in said_to_it["content"]
+    assert llm.requests[-1]["response_format"]["type"] == "json_schema"
+
+
 async def test_ten_conversations_learn_it_side_by_side(opened: Opening, llm: LLM) -> None:
     llm.refuses = {"json_schema", "temperature", "max_tokens"}
     async with opened() as extractor:

@@ -6,6 +6,8 @@ import pytest
 from agentmem_client.models import Message
 from agentmem_server.extraction.answers import MAX_CONTENT, read_answer
 from agentmem_server.times import to_microseconds
+from hypothesis import given
+from hypothesis import strategies as st
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=timezone(timedelta(hours=2)))
 MESSAGES = [
@@ -257,3 +259,27 @@ def test_quotes_that_are_never_closed_hold_nobody_up() -> None:
     assert not reading.is_json
     prose = rf'C:\"new\" is 5" long: {ANSWER.replace("}]}", ",},],}")}'
     assert read_answer(prose, MESSAGES).facts == read_answer(ANSWER, MESSAGES).facts
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["facts", *FACT, "known"]), inner, max_size=6)
+    ),
+    max_leaves=20,
+)
+_PIECES = ["{", "}", "[", "]", ",", '"', "\\", ":", "facts", ANSWER, "</think>", "```", "1", " "]
+
+
+@given(_JSON.map(json.dumps) | st.lists(st.sampled_from(_PIECES), max_size=30).map("".join))
+def test_whatever_it_says_there_are_facts_or_problems(text: str) -> None:
+    reading = read_answer(text, MESSAGES, known=[0])
+    assert reading.is_json or (reading.problems and not reading.facts)
+    for fact in reading.facts:
+        assert fact.content.strip()
+        assert set(fact.messages) <= {0, 1, 2}
+        assert fact.messages
+        assert fact.importance is None or 0 <= fact.importance <= 1
+        assert fact.known in (None, 0)
+    assert all(len(problem) < 300 for problem in reading.problems)

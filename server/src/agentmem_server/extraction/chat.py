@@ -169,7 +169,7 @@ class Chat:
                 # The raw answer, as some APIs answer what the client's types don't allow for.
                 asking = self._client.chat.completions.with_streaming_response.create(
                     model=self._model,
-                    messages=prompt,  # type: ignore[arg-type]  # dicts, not its types
+                    messages=dialect.messages(prompt),  # type: ignore[arg-type]  # dicts, not its types
                     **dialect.options(self._bounds.max_tokens),
                 )
                 async with asking as answer:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from .prompt import SCHEMA
+from .prompt import SCHEMA, Prompt
 
 _FORMATS: dict[str, dict[str, Any] | None] = {
     "json_schema": {
@@ -19,6 +19,7 @@ _WEAKER: dict[str, Literal["json_object", "none"]] = {
     "json_object": "none",
 }
 _NOT_OF_OPTIONS = frozenset({"context_length_exceeded", "model_not_found", "invalid_api_key"})
+_NO_SYSTEM = re.compile(r"\brole\b.*\bsystem\b|\bsystem role\b", re.IGNORECASE)
 _TOO_LONG = re.compile(r"context[ _](?:length|size|window)", re.IGNORECASE)
 
 
@@ -31,11 +32,13 @@ class Dialect:
         tokens: the name of the bound on the answer's tokens. Of both, ``max_tokens`` comes first:
             models that don't take it say so, and servers that don't know the other ignore it.
         is_cold: whether temperature 0 is asked for.
+        has_system: whether it knows the role ``system``; else the user says all.
     """
 
     format: Literal["json_schema", "json_object", "none"] = "json_schema"
     tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     is_cold: bool = True
+    has_system: bool = True
 
     def options(self, max_tokens: int) -> dict[str, Any]:
         """The same as fields of a request."""
@@ -45,6 +48,14 @@ class Dialect:
         if (format := _FORMATS[self.format]) is not None:
             options["response_format"] = format
         return options
+
+    def messages(self, prompt: Prompt) -> Prompt:
+        """A prompt in the roles that there are."""
+        if self.has_system:
+            return prompt
+        system, user, *rest = prompt
+        content = f"{system['content']}\n\n{user['content']}"
+        return [{"role": "user", "content": content}, *rest]
 
     def weaker(self, refusal: str, code: str | None) -> "Dialect | None":
         """What to ask instead, after a request was refused; None where nothing is left to change.
@@ -57,6 +68,8 @@ class Dialect:
             return self._with_other_tokens()
         if self.is_cold and "temperature" in refusal:
             return replace(self, is_cold=False)
+        if self.has_system and _NO_SYSTEM.search(refusal):
+            return replace(self, has_system=False)
         if (format := _WEAKER.get(self.format)) is not None:
             return replace(self, format=format)
         return None
