@@ -422,6 +422,8 @@ class FakeExtractor:
         self.facts: list[FoundFact] = []
         """These, in place of what the messages say."""
         self.delay = 0.0
+        self.held: asyncio.Event | None = None
+        """Set: it waits for this before it answers."""
 
     def check(self, messages: Sequence[Message], instructions: str | None = None) -> None:
         if any("TOO LONG" in one.content for one in messages):
@@ -435,6 +437,8 @@ class FakeExtractor:
     ) -> Found:
         self.calls.append(([one.content for one in messages], instructions, list(known)))
         await asyncio.sleep(self.delay)
+        if self.held is not None:
+            await self.held.wait()
         if self.errors:
             raise self.errors.pop(0)
         if any("REFUSE" in one.content for one in messages):
