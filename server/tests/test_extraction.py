@@ -12,9 +12,16 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 import pytest
-from agentmem_client.errors import ExtractionFailed, InvalidRequest, Overloaded, Unavailable
+from agentmem_client.errors import (
+    APIError,
+    ExtractionFailed,
+    InvalidRequest,
+    Overloaded,
+    Unavailable,
+)
 from agentmem_client.models import Message
 from agentmem_server.access.windows import Windows
+from agentmem_server.engine.repeating import may_pass
 from agentmem_server.extraction import Bounds, Spent, chat, open_extractor
 from agentmem_server.extraction.extractor import LLMExtractor
 from agentmem_server.telemetry.watch import Watch
@@ -472,6 +479,37 @@ async def test_what_passes_is_tried_twice_more(
         with pytest.raises(Unavailable):
             await extractor.extract(CAT, None)
     assert told.outcomes == [outcome] * 3
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_tried_again"),
+    [
+        (Reply(status=429, headers={"Retry-After": "100"}), True),
+        (Reply(status=429, error={"message": "no credit", "code": "insufficient_quota"}), True),
+        (Reply(status=500), True),
+        (Reply(drops=True), True),
+        (Reply(latency=1.0), True),
+        (Reply(text="no facts"), True),
+        (Reply(body=b"<html>"), True),
+        (Reply(refusal="I can't help with that."), False),
+        (Reply(text="", finish="content_filter"), False),
+        (Reply(text='{"facts": [', finish="length"), False),
+        (Reply(status=400, error={"message": "no", "code": "context_length_exceeded"}), False),
+        (Reply(status=400), False),
+        (Reply(status=401), False),
+        (Reply(status=403), False),
+        (Reply(status=404), False),
+        (Reply(status=422), False),
+    ],
+)
+async def test_which_failures_a_job_tries_again(
+    opened: Opening, llm: LLM, reply: Reply, is_tried_again: bool
+) -> None:
+    llm.answer = lambda _: reply
+    async with opened(timeout=0.1 if reply.latency else 5.0) as extractor:
+        with pytest.raises(APIError) as caught:
+            await extractor.extract(CAT, None)
+    assert may_pass(caught.value) is is_tried_again
 
 
 async def test_nobody_there(opened: Opening, unused_tcp_port: int, told: Told) -> None:

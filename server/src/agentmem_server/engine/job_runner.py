@@ -15,20 +15,14 @@ from typing import Literal, TypeAlias
 
 import structlog
 from agentmem_client import models as m
-from agentmem_client.errors import (
-    APIError,
-    ExtractionFailed,
-    InternalError,
-    Overloaded,
-    RateLimited,
-    Unavailable,
-)
+from agentmem_client.errors import APIError, InternalError, Overloaded, Unavailable
 
 from .. import times
 from ..access.callers import Caller
 from ..batcher import Batcher
 from ..storage import ClaimJobs, FinishJob, Job, Outcome, RenewJobs, Store, Write
 from .outcomes import failure
+from .repeating import may_pass
 
 Run: TypeAlias = Callable[[Caller, m.ExtractRequest], Awaitable[m.Extraction]]
 """Does a job. What it stores is the same however often it does it."""
@@ -39,8 +33,6 @@ another server has taken it over."""
 
 _log = structlog.get_logger()
 
-_MENDED_BY_TIME = (Unavailable, ExtractionFailed, RateLimited, InternalError)
-"""What another try may come round; any other refusal stays one."""
 _GROWTH = 4.0
 """How many times as long each wait is as the one before: five tries outlast two minutes."""
 _LONGEST_RETRY_AFTER = 3_600.0
@@ -275,7 +267,7 @@ class _Runner:
             later = FinishJob(job.seq, job.attempts, now, "queued", run_at=run_at, released=True)
             return "retried", later, error.code
         kept = _as_json(error)
-        if not _is_mended_by_time(error) or job.attempts >= job.max_attempts:
+        if not may_pass(error) or job.attempts >= job.max_attempts:
             failed = FinishJob(job.seq, job.attempts, now, "failed", error=kept)
             return "failed", failed, error.code
         run_at = now + times.from_seconds(self._backoff(job.attempts, error.retry_after))
@@ -317,11 +309,6 @@ class _Runner:
             self._failing.add(what)
             raise
         self._failing.discard(what)
-
-
-def _is_mended_by_time(error: APIError) -> bool:
-    # An answer that is too long costs the most that there is, and would be as long again.
-    return isinstance(error, _MENDED_BY_TIME) and error.details.get("reason") != "cut_off"
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:
