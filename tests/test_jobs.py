@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpx
 import pytest
-from agentmem_client.errors import ExtractionFailed, InvalidRequest
+from agentmem_client.errors import ExtractionFailed, InvalidRequest, Unavailable
+from agentmem_server.extraction import Found, FoundFact, Problem, Spent
 
 if TYPE_CHECKING:
     from tests.conftest import FakeExtractor
@@ -173,6 +174,36 @@ async def test_what_may_come_round_waits_for_its_next_try(
     assert (job["status"], job["error"]["code"]) == ("queued", "extraction_failed")
     assert job["next_attempt_at"] > job["updated_at"]
     assert (await ended(api, "a"))["attempts"] == 2
+
+
+async def test_a_job_has_its_llm_put_right_what_it_could_not_be_asked_about(
+    api: httpx.AsyncClient, told: "FakeExtractor"
+) -> None:
+    mended = Found([FoundFact("Ann moved.", "episodic", (0,))], Spent(1, 200, 20))
+    told.problems = [Problem("facts[1]: it is wrong", "Ann moved.")]
+    told.repairs = [Unavailable("away"), Unavailable("away"), mended]
+    await queue(api, "a", "FACT: Ann has a cat.")
+    job = await ended(api, "a")
+    assert (job["status"], job["error"]["code"]) == ("failed", "unavailable")
+    assert "1 facts of the LLM's answer can't be used" in job["error"]["message"]
+    stored = (await api.get("/api/v1/memories")).json()["memories"]
+    assert [(one["content"], one["version"]) for one in stored] == [("Ann has a cat.", 1)]
+    await ask(api, "POST", "/a/retry")
+    result = (await ended(api, "a"))["result"]
+    assert [fact["status"] for fact in result["facts"]] == ["duplicate", "stored"]
+    assert (result["unusable"], len(told.calls)) == ([], 1)
+
+
+async def test_a_job_is_done_with_what_its_llm_refuses_to_put_right(
+    api: httpx.AsyncClient, told: "FakeExtractor"
+) -> None:
+    told.problems = [Problem("facts[1]: it is wrong", "Ann moved.")]
+    told.repairs = [ExtractionFailed("no", details={"reason": "refused"})]
+    await queue(api, "a", "FACT: Ann has a cat.")
+    job = await ended(api, "a")
+    assert (job["status"], job["attempts"]) == ("done", 1)
+    assert [fact["status"] for fact in job["result"]["facts"]] == ["stored"]
+    assert [one["details"]["content"] for one in job["result"]["unusable"]] == ["Ann moved."]
 
 
 async def test_jobs_are_listed_page_by_page(api: httpx.AsyncClient) -> None:
