@@ -6,11 +6,13 @@ only while it is the job's last one: nothing is done twice over, whoever is late
 """
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Literal, TypeAlias
 
 import structlog
@@ -258,7 +260,9 @@ class _Runner:
         error = asyncio.CancelledError() if work.cancelled() else work.exception()
         if error is None:
             result = work.result().model_dump_json().encode()
-            return "done", FinishJob(job.seq, job.attempts, now, "done", result=result), None
+            kept = None if job.request is None else digest_of(job.request)
+            done = FinishJob(job.seq, job.attempts, now, "done", result=result, request=kept)
+            return "done", done, None
         if not isinstance(error, APIError):
             _log.error("a job's attempt failed of a defect", exc_info=error)
             error = InternalError("the server failed on this job; its log has the cause")
@@ -266,12 +270,12 @@ class _Runner:
             run_at = now + times.from_seconds(self._backoff(job.attempts, error.retry_after))
             later = FinishJob(job.seq, job.attempts, now, "queued", run_at=run_at, released=True)
             return "retried", later, error.code
-        kept = _as_json(error)
+        told = _as_json(error)
         if not may_pass(error) or job.attempts >= job.max_attempts:
-            failed = FinishJob(job.seq, job.attempts, now, "failed", error=kept)
+            failed = FinishJob(job.seq, job.attempts, now, "failed", error=told)
             return "failed", failed, error.code
         run_at = now + times.from_seconds(self._backoff(job.attempts, error.retry_after))
-        again = FinishJob(job.seq, job.attempts, now, "queued", run_at=run_at, error=kept)
+        again = FinishJob(job.seq, job.attempts, now, "queued", run_at=run_at, error=told)
         return "retried", again, error.code
 
     async def _finish(self, finish: FinishJob) -> bool:
@@ -309,6 +313,11 @@ class _Runner:
             self._failing.add(what)
             raise
         self._failing.discard(what)
+
+
+def digest_of(request: bytes) -> bytes:
+    """What is kept of the request of a job that is done: whether another one is the same."""
+    return json.dumps({"digest": blake2b(request, digest_size=16).hexdigest()}).encode()
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

@@ -121,7 +121,7 @@ async def finish(connection: Connection, write: FinishJob) -> bool:
         "UPDATE job SET status = $1, due_at = $2, updated_at = $3, result = $4, "
         "attempts = attempts - $5::boolean::integer, "
         "error = CASE WHEN $5 THEN error ELSE $6 END, "
-        "request = CASE WHEN $1 = 'done' THEN NULL ELSE request END "
+        "request = CASE WHEN $1 = 'done' THEN $9 ELSE request END "
         "WHERE seq = $7 AND status = 'running' AND attempts = $8 RETURNING true",
         write.status,
         write.run_at if write.status == "queued" else None,
@@ -131,6 +131,7 @@ async def finish(connection: Connection, write: FinishJob) -> bool:
         write.error,
         write.seq,
         write.attempt,
+        write.request,
     )
     return finished is not None
 

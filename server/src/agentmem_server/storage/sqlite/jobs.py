@@ -132,6 +132,8 @@ def finish(connection: apsw.Connection, write: FinishJob) -> bool:
         return False
     if write.status == "done":
         connection.execute("DELETE FROM job_request WHERE seq = ?", (write.seq,))
+        if write.request is not None:
+            connection.execute("INSERT INTO job_request VALUES (?, ?)", (write.seq, write.request))
     return True
 
 
