@@ -1,5 +1,6 @@
 """Jobs in a store: kept until they are done, each with one server at a time."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from agentmem_server.storage import (
     RenewJobs,
     RetryJob,
     Scope,
+    open_snapshot,
 )
 
 if TYPE_CHECKING:
@@ -337,6 +339,22 @@ async def test_an_erasure_takes_the_jobs_of_the_user_with_it(notes: "Notes") -> 
     assert await listed(notes, "another") == ["a"]
     assert not await finish(notes, running, result=b"late")
     assert await notes.store.job(TENANT, "a") is None
+
+
+async def test_a_snapshot_counts_those_that_are_not_done(notes: "Notes") -> None:
+    for id, status in (("done", "done"), ("failed", "failed"), ("later", "queued")):
+        await put(notes, id=id)
+        (running,) = await claim(notes)
+        await finish(notes, running, status, run_at=1_000)
+    await put(notes, id="queued")
+    await put(notes, tenant="another", id="a")
+
+    def count(tenant: str) -> int:
+        with open_snapshot(notes.url) as snapshot:
+            return snapshot.undone_jobs(tenant)
+
+    found = [await asyncio.to_thread(count, tenant) for tenant in (TENANT, "another", "nobody")]
+    assert found == [3, 1, 0]
 
 
 async def test_jobs_outlive_their_collection(notes: "Notes") -> None:

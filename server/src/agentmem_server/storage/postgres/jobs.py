@@ -69,6 +69,14 @@ async def counts(connection: Connection) -> Mapping[JobStatus, int]:
     return {row[0]: row[1] for row in found}
 
 
+async def undone(connection: Connection, tenant: str) -> int:
+    """How many jobs of a tenant wait, run, or have failed."""
+    count: int = await connection.fetchval(
+        "SELECT count(*) FROM job WHERE tenant = $1 AND status <> 'done'", tenant
+    )
+    return count
+
+
 async def put(connection: Connection, job: Job) -> Job:
     """Keep a new job; one of this id that is there already stays.
 
