@@ -10,10 +10,11 @@ import pytest
 from agentmem_client.errors import APIError, ExtractionFailed, Unavailable
 from agentmem_server.embedding import EmbedderUnavailable
 from agentmem_server.embedding.builtin import BuiltinEmbedder
+from agentmem_server.engine.similar import find_similar
 from agentmem_server.extraction import Found, FoundFact, Problem, Spent
 
 if TYPE_CHECKING:
-    from tests.conftest import FakeExtractor
+    from tests.conftest import FakeExtractor, Postgres
 
 OpenApi: TypeAlias = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
@@ -239,6 +240,35 @@ async def test_a_near_duplicate_is_linked_and_a_near_miss_is_not(
         assert [fact["status"] for fact in facts] == ["stored", "duplicate"]
         assert facts[0]["id"] == facts[1]["id"]
         assert len(await memories(api)) == 4
+    await embedder.close()
+
+
+async def test_near_duplicates_that_two_servers_learn_at_once_are_one(
+    open_api: OpenApi, told: "FakeExtractor", postgres: "Postgres", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_looked = asyncio.Barrier(2)
+    looks = 0
+
+    async def look_together(*arguments: Any) -> None:
+        nonlocal looks
+        looks += 1
+        await find_similar(*arguments)
+        if looks <= 2:
+            await both_looked.wait()
+
+    monkeypatch.setattr("agentmem_server.engine.learning.find_similar", look_together)
+    embedder, url = BuiltinEmbedder(), postgres.url()
+    servers = [
+        open_api(extractor=told, database_url=url, embedder=embedder),
+        open_api(extractor=told, database_url=url, embedder=embedder),
+    ]
+    async with servers[0] as one, servers[1] as other:
+        bodies = await asyncio.gather(
+            extract(one, "FACT: Ann likes tea."), extract(other, "FACT: Ann likes drinking tea.")
+        )
+        statuses = sorted(body["facts"][0]["status"] for body in bodies)
+        assert (statuses, looks) == (["duplicate", "stored"], 3)
+        assert len(await memories(one)) == 1
     await embedder.close()
 
 

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 from weakref import WeakValueDictionary
 
 from agentmem_client import models as m
@@ -27,7 +28,7 @@ from ..access.callers import Caller
 from ..batcher import Batcher
 from ..extraction import FoundFact
 from ..pauses import with_pauses
-from ..storage import Learn, Learned, Outcome, Put, Source, Store, Write, learning
+from ..storage import STALE, Learn, Learned, Outcome, Put, Source, Store, Write, learning
 from .in_flight import InFlight
 from .jobs import Jobs
 from .outcomes import failure
@@ -37,6 +38,8 @@ from .similar import Candidate, find_similar
 
 _LONGEST_METADATA = 100_000
 """Bytes of JSON. There may be a hundred facts: a body of 32 MB must not become one of 3 GB."""
+_LOOKS = 3
+"""How often it is looked for what says the same as a fact, at most."""
 _ERASED, _ERASED_SECONDS = 10_000, 3_600.0
 """How many erasures are remembered, and for how long: longer than an LLM is waited for."""
 
@@ -198,20 +201,9 @@ class Learning:
         with self._in_flight:
             candidates = await self._prepared(caller, request, _distinct(read.facts))
             place = (caller.tenant, request.collection, scope)
-            # One after the other: of two that say the same, the second finds the first. It is what
-            # one server can promise; that equal facts are stored once, the store does.
+            # One after the other: of two that say the same, the second finds the first.
             async with self._turns.setdefault(place, asyncio.Lock()):
-                collection = await self._store.collection(caller.tenant, request.collection)
-                await find_similar(self._store, collection, candidates, read.known)
-                learns = [
-                    Learn(put.tenant, put.collection, put.embedding, put.records[0], one.similar)
-                    for one in candidates
-                    if isinstance(put := one.put, Put)
-                ]
-                # Embedding and waiting for others took their time.
-                self._check_not_erased(caller.tenant, scope.user_id, began)
-                learned = iter(await self._writes.submit_many(learns))
-        outcomes = [next(learned) if isinstance(one.put, Put) else one.put for one in candidates]
+                outcomes = await self._stored(caller, request, read, candidates, began)
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if errors and len(errors) == len(outcomes) and isinstance(errors[0], Unavailable):
             raise errors[0]
@@ -219,6 +211,42 @@ class Learning:
             _outcome(request, candidate, outcome)
             async for candidate, outcome in with_pauses(zip(candidates, outcomes, strict=True))
         ]
+
+    async def _stored(
+        self,
+        caller: Caller,
+        request: m.ExtractRequest,
+        read: Read,
+        candidates: Sequence[Candidate],
+        began: float,
+    ) -> list[Learned | Exception]:
+        """What came of the candidates, in their order.
+
+        Other servers, and callers that add memories, may write to the scope between the look at
+        what is similar and the write. Then it is looked anew, but not for ever.
+        """
+        outcomes: list[Learned | Exception | Literal["stale"]] = [
+            STALE if isinstance(one.put, Put) else one.put for one in candidates
+        ]
+        for looks_left in reversed(range(_LOOKS)):
+            places = [place for place, outcome in enumerate(outcomes) if outcome == STALE]
+            if not places:
+                break
+            since = await self._store.last_event() if looks_left else None
+            collection = await self._store.collection(caller.tenant, request.collection)
+            again = [candidates[place] for place in places]
+            await find_similar(self._store, collection, again, read.known)
+            learns = [
+                Learn(put.tenant, put.collection, put.embedding, put.records[0], one.similar, since)
+                for one in again
+                if isinstance(put := one.put, Put)
+            ]
+            # Embedding and waiting for others took their time.
+            self._check_not_erased(caller.tenant, caller.user(request.user_id), began)
+            learned = await self._writes.submit_many(learns)
+            for place, outcome in zip(places, learned, strict=True):
+                outcomes[place] = outcome
+        return [outcome for outcome in outcomes if outcome != STALE]
 
     async def _prepared(
         self, caller: Caller, request: m.ExtractRequest, facts: Sequence[FoundFact]
