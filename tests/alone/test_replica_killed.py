@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 API = "/api/v1/memories"
 CALLERS = 16
 """Of each client."""
-STEPS = 40
+STEPS = 20
 """Answered between two accidents, of each client."""
 
 
