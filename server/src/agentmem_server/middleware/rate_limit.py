@@ -47,15 +47,15 @@ class RateLimit:
         kind = scope["type"]
         if kind not in ("http", "websocket") or (kind == "http" and scope["path"] == e.LIVE.path):
             return self._app(scope, receive, send)
-        who, rate = self._bucket(scope)
+        access = scope["state"]["access"]
+        rate = self._rate(access)
         if rate == 0:
             return self._pass(scope, receive, send)
-        return self._count(who, rate, scope, receive, send)
+        return self._count(_who(access, scope), _item(rate), scope, receive, send)
 
     async def _count(
-        self, who: str, rate: float, scope: Scope, receive: Receive, send: Send
+        self, who: str, item: RateLimitItemPerSecond, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        item = _item(rate)
         is_allowed = await self._limiter.hit(item, who)
         reset_at, left = await self._limiter.get_window_stats(item, who)
         reset = max(0.001, reset_at - self._windows.clock())
@@ -80,16 +80,19 @@ class RateLimit:
             raise access  # the handler of a websocket has no answer to put an error into
         return self._app(scope, receive, send)
 
-    def _bucket(self, scope: Scope) -> tuple[str, float]:
-        """Whose window a request is counted in, and how many it may have a second."""
-        access = scope["state"]["access"]
-        if isinstance(access, Access) and access is not OPERATOR:
-            rate = self._keyring.rate_limit if access.rate_limit is None else access.rate_limit
-            return f"key {access.key_id}", rate
+    def _rate(self, access: Access | APIError) -> float:
+        """How many requests a second there may be; 0: any number."""
+        if access is OPERATOR or not isinstance(access, Access):
+            return self._keyring.rate_limit if self._keyring.needs_keys else self._open_rate
+        return self._keyring.rate_limit if access.rate_limit is None else access.rate_limit
+
+
+def _who(access: Access | APIError, scope: Scope) -> str:
+    """Whose window a request is counted in."""
+    if access is OPERATOR or not isinstance(access, Access):
         client = scope.get("client")
-        who = client_network(client[0]) if client else ""
-        rate = self._keyring.rate_limit if self._keyring.needs_keys else self._open_rate
-        return f"address {who}", rate
+        return f"address {client_network(client[0]) if client else ''}"
+    return f"key {access.key_id}"
 
 
 class _Rate(RateLimitItemPerSecond):
