@@ -59,6 +59,7 @@ from .known_searches import KnownSearches
 from .learning import Learning
 from .outcomes import failure
 from .preparing import Preparation, no_memory
+from .reading import Reader
 from .results import Results
 from .search import Found, Plan, Ranking, asks_for_tokens, holds_until, no_tokens, plan
 from .search_counts import SearchCounts
@@ -135,8 +136,9 @@ class Engine:
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
         self.filling = Filling(store, self._embedder, self._writes)
         self.jobs = Jobs(store, self._writes, limits.job_attempts)
+        reader = Reader(store, extractor)
         self.learning = Learning(
-            store, self._writes, self._preparation, self._in_flight, extractor, self.jobs
+            store, self._writes, self._preparation, self._in_flight, reader, self.jobs
         )
         self.history = History(store, self._writes, self._forget_copies)
         store.on_erase(self._erased_elsewhere)
