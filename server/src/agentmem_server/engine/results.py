@@ -40,8 +40,11 @@ class Results:
         request: SearchRequest,
         version: int,
         compute: Callable[[], Awaitable[Found]],
+        at_once: Callable[[], Found | None] = lambda: None,
     ) -> Found:
         """The answer to a request of a caller, as of a write version: kept, or computed now.
+
+        Where ``at_once`` has it without waiting, neither other servers nor ``compute`` are asked.
 
         Raises:
             Exception: what ``compute`` raised.
@@ -61,7 +64,10 @@ class Results:
             return found
 
         key = (caller, request.collection, version, digest)
-        return self.cache.kept(key) or await self.cache.get_or_compute(key, share)
+        found = self.cache.kept(key)
+        if found is None and (found := at_once()) is not None:
+            self.cache.put(key, found)
+        return found or await self.cache.get_or_compute(key, share)
 
 
 def _shared_key(caller: Caller, collection: str, version: int, digest: bytes) -> bytes:

@@ -32,7 +32,7 @@ from .measures import (
     score,
 )
 from .rows import FILES, FileRows, MemoryRows, Rows
-from .table import NEVER, Table
+from .table import NEVER, Chosen, Table
 
 Change: TypeAlias = "tuple[bytes | None, int | None] | None"
 """What became of a record: its vectors (None: they stayed) and expiry; None: it is gone."""
@@ -43,6 +43,8 @@ _POOL = 1.5
 _POOL_BITS = 384
 _WORTH = 8
 """Codes are worth it where they leave no more than one vector in so many to be compared."""
+_BY_DIFFERENCES = 6
+"""How many times as long a distance takes as an inner product."""
 
 _log = structlog.get_logger()
 
@@ -198,21 +200,44 @@ class VectorIndex:
         if self._table.living < self._table.capacity // 4 and self._table.capacity > 1_024:
             self._pack()
 
-    def top(self, query: bytes, k: int, now: int, among: Ids | None = None) -> tuple[Ids, Scores]:
+    def choose(self, ids: Ids) -> Chosen:
+        """The vectors of records, by their ids; an unknown one is no error."""
+        return self._table.chosen(ids)
+
+    def current(self, chosen: Chosen) -> Chosen:
+        """The same vectors where they are now, if no record of them has changed since."""
+        if chosen.table == self._table.number:
+            return chosen
+        return self._table.chosen(np.unique(chosen.ids))
+
+    def cost(self, k: int, among: Chosen | None = None) -> int:
+        """How many bytes of vectors, about, the k best are found by."""
+        vector = 4 * self.dimension
+        if among is None and self._goes_by_codes(self._table, pool := self._pool(k)):
+            return len(self) * self.dimension // 8 + pool * vector
+        compared = len(self) if among is None else len(among.slots)
+        return compared * vector * (_BY_DIFFERENCES if self.metric == "euclidean" else 1)
+
+    def top(
+        self, query: bytes, k: int, now: int, among: Ids | Chosen | None = None
+    ) -> tuple[Ids, Scores]:
         """The k best records, best first, by the metric (larger is better).
 
         Args:
             query: float32 bytes of this dimension.
             k: how many at most.
             now: microseconds; records that expired by then are left out.
-            among: only these ids, all of them compared; None for all there are.
+            among: only these, by their ids or chosen before, all of them compared; None for all
+                there are.
         """
         table = self._table
         asked = point(self.metric, query)
         if among is not None:
-            return best(*self._scored(table, asked, table.entries.find(among)), k)
+            chosen = among if isinstance(among, Chosen) else table.chosen(among)
+            return best(*self._of_chosen(table, asked, chosen, now), k)
         pool = self._pool(k)
-        while table.codes is not None and pool * _WORTH <= table.living >= self._sizes.coded:
+        while self._goes_by_codes(table, pool):
+            assert table.codes is not None
             near = table.codes.nearest(
                 normalised(asked), table.count, pool, lambda slots: table.here(slots, now)
             )
@@ -221,6 +246,10 @@ class VectorIndex:
                 return best(ids, scores, k)
             pool *= 4  # some records have many vectors
         return best(*self._scored(table, asked, self._best_slots(table, asked, k, now)), k)
+
+    def _goes_by_codes(self, table: Table, pool: int) -> bool:
+        """Whether the codes bring those to compare, so many."""
+        return table.codes is not None and pool * _WORTH <= table.living >= self._sizes.coded
 
     def _best_slots(self, table: Table, asked: Vectors, k: int, now: int) -> Slots:
         """The slots of the k best of all, and of those that are as good; or else of all."""
@@ -254,7 +283,7 @@ class VectorIndex:
         table = self._table
         found = np.full(len(ids), np.nan)
         known, scores = best_of_each(
-            *self._scored(table, point(self.metric, query), table.entries.find(ids))
+            *self._of_chosen(table, point(self.metric, query), table.chosen(ids), now=-1)
         )
         if len(known):
             places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
@@ -276,10 +305,20 @@ class VectorIndex:
 
     def _scored(self, table: Table, asked: Vectors, slots: Slots) -> tuple[Ids, Scores]:
         """The records whose vectors these are, each with its best score."""
-        ids = table.ids[slots]
+        chosen = Chosen(table.ids[slots], slots, table.number)
+        return self._of_chosen(table, asked, chosen, now=-1)
+
+    def _of_chosen(
+        self, table: Table, asked: Vectors, chosen: Chosen, now: int
+    ) -> tuple[Ids, Scores]:
+        """Chosen records that live at a time, each with its best score."""
+        if chosen.table != table.number:
+            chosen = table.chosen(np.unique(chosen.ids))
+        ids, slots = chosen.ids, chosen.slots
         scores = score(self.metric, asked, table.rows.array[: table.count], slots)
-        # Of a vector that was removed meanwhile there may have been nothing left to compare.
-        here = table.alive[slots] & (table.ids[slots] == ids)
+        # A vector that was removed meanwhile may have been compared half gone, and where it was may
+        # be another record's by now, which nobody chose.
+        here = table.here(slots, now) & (table.ids[slots] == ids)
         if not here.all():
             ids, scores = ids[here], scores[here]
         return best_of_each(ids, scores) if table.entries.several else (ids, scores)
