@@ -21,8 +21,8 @@ from . import reader, schema
 from .memory_state import MemoryState
 from .selections import Selections
 
-_MOST_BYTES = 4 << 20
-"""Bytes of vectors that are looked at: some 300 µs."""
+_MOST_BYTES = 6_000_000
+"""Bytes of vectors that are looked at: some 500 µs."""
 _MOST_READ = 32
 """Rows that are read of the file, a few microseconds each where it is in the system's memory."""
 _SLOW = 0.005

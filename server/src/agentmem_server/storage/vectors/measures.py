@@ -95,13 +95,19 @@ def best_of_each(ids: Ids, scores: Scores) -> tuple[Ids, Scores]:
 
 def best(ids: Ids, scores: Scores, k: int) -> tuple[Ids, Scores]:
     """The k best, best first, of equal ones the newest."""
-    if k < len(ids):
-        # With all that are as good as the last: a page may end among equals.
-        last = np.partition(scores, len(scores) - k)[len(scores) - k]
-        good = np.flatnonzero(scores >= last)
-        ids, scores = ids[good], scores[good]
-    order = np.lexsort((-ids, -scores))[:k]
-    return ids[order], scores[order]
+    places = places_of_best(ids, scores, k)
+    return ids[places], scores[places]
+
+
+def places_of_best(ids: Ids, scores: Scores, k: int) -> NDArray[np.int64]:
+    """Where the k best are, best first, of equal ones the newest."""
+    if k >= len(ids):
+        return np.lexsort((-ids, -scores))[:k]
+    # With all that are as good as the last: a page may end among equals.
+    last = np.partition(scores, len(scores) - k)[len(scores) - k]
+    good = np.flatnonzero(scores >= last)
+    found: NDArray[np.int64] = good[np.lexsort((-ids[good], -scores[good]))[:k]]
+    return found
 
 
 def lengths(vectors: Vectors) -> Scores:

@@ -139,9 +139,17 @@ class Table:
         """The vectors of records, by their ids; those without any have none."""
         return Chosen(*self.entries.pairs(ids), self.number)
 
-    def here(self, slots: Slots, now: int) -> NDArray[np.bool_]:
+    def here(self, slots: Slots | slice, now: int) -> NDArray[np.bool_]:
         """Which of these vectors are alive at a time."""
         return self.alive[slots] & (self.expires_at[slots] > now)
+
+    def still_has(self, chosen: Chosen, now: int) -> NDArray[np.bool_]:
+        """Which of its chosen vectors are alive at a time.
+
+        Where one was that is removed, there may be another record's by now, which nobody chose.
+        """
+        same: NDArray[np.bool_] = self.ids[chosen.slots] == chosen.ids
+        return self.here(chosen.slots, now) & same
 
     def encoded(self) -> Codes:
         """Codes of all vectors, around their mean."""
