@@ -258,6 +258,8 @@ class Operation:
             "UPDATE memory SET archived = ?, updated_at = ?, version = ? WHERE rid = ?",
             [(write.archived, now, record.version, record.seq) for record in changed],
         )
+        for record in changed:
+            self._memories.changed(collection, record.seq, record.user_id)
         return changed
 
     def refresh(self, write: Refresh) -> int:
@@ -268,10 +270,10 @@ class Operation:
         condition = rows.condition(collection, Selection(ids=write.ids), write.at)
         found = self._connection.execute(
             f"UPDATE memory AS m SET expires_at = ? + ttl WHERE {condition.text} "
-            "AND ttl IS NOT NULL RETURNING rid, expires_at",
+            "AND ttl IS NOT NULL RETURNING rid, expires_at, user_id",
             (write.at, *condition.parameters),
         ).fetchall()
-        self._memories.expire(collection, cast("list[tuple[int, int]]", found))
+        self._memories.expire(collection, cast("list[tuple[int, int, str | None]]", found))
         return len(found)
 
     def restore(self, write: Restore) -> Record:
