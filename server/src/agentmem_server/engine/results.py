@@ -41,19 +41,24 @@ class Results:
         version: int,
         compute: Callable[[], Awaitable[Found]],
         digest: bytes | None = None,
+        at_once: Callable[[], Found | None] = lambda: None,
     ) -> Found:
         """The answer to a request of a caller, as of a write version: kept, or computed now.
 
-        The request's ``digest`` is made here where it isn't known.
+        The request's ``digest`` is made here where it isn't known. Where ``at_once`` has the answer
+        without waiting, neither other servers nor ``compute`` are asked.
 
         Raises:
             Exception: what ``compute`` raised.
         """
         digest = digest or digest_of(request)
         here = (caller, request.collection, version, digest)
-        kept = self.cache.kept(here)
-        if kept is not None:
-            return kept
+        found = self.cache.kept(here)
+        if found is not None:
+            return found
+        if (found := at_once()) is not None:
+            self.cache.put(here, found)
+            return found
 
         async def share() -> Found:
             key = _shared_key(caller, request.collection, version, digest)

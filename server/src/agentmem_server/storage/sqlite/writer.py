@@ -106,17 +106,20 @@ class Writer:
             except _HalfDone:
                 batch = self._apply(writes, singly=True)
             last_event = history.last_event(self._connection)
+            self._state.kept.commit_begins()
             self._connection.execute("COMMIT")
         except BaseException as error:
             self._take_back()
+            self._state.kept.commit_failed()
             if isinstance(error, apsw.Error):
                 raise Unavailable(f"the database could not be written: {error}") from error
             raise
-        self._state.publish_draft()
-        for apply in batch.after_commit:
-            apply()
-        # Last, so that nobody caches under a new version what the old state answered.
-        self._state.bump(batch.touched)
+        with self._state.kept.following():
+            self._state.publish_draft()
+            for apply in batch.after_commit:
+                apply()
+            # Last, so that nobody caches under a new version what the old state answered.
+            self._state.bump(batch.touched)
         self._residue |= any(isinstance(write, Erase | Purge) for write in writes)
         cleaning = Erase | Purge | Sweep | Forget
         if self._residue and any(isinstance(write, cleaning) for write in writes):
@@ -140,7 +143,7 @@ class Writer:
         keywords = PendingKeywords(self._connection)
         self._connection.execute("BEGIN IMMEDIATE")
         for write in writes:
-            operation = Operation(self._connection, self._state, keywords)
+            operation = Operation(self._connection, self._state, keywords, self._last_event)
             changes = self._connection.total_changes()
             if singly:
                 before = keywords.copy()
