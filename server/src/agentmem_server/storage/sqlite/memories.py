@@ -59,8 +59,7 @@ class Memories:
         record.seq = self._connection.last_insert_rowid()
         self._add_tags(collection, record)
         # A new row id is the largest of all: no turn comes after it.
-        self._index(collection, record, moved=rid is not None)
-        self.changed(collection, record.seq, record.user_id)
+        self._index(collection, record, {record.user_id}, moved=rid is not None)
 
     def replace(self, collection: Collection, before: Record, after: Record) -> None:
         """Change a record that is there, of the same seq."""
@@ -77,17 +76,19 @@ class Memories:
         moved = (before.user_id, before.session_id) != (after.user_id, after.session_id)
         left = self._following(collection, before) if moved else None
         other = before.content != after.content or bool(before.texts) != bool(after.texts)
-        self._index(collection, after, moved=moved or other)
+        users = {before.user_id, after.user_id}
+        self._index(collection, after, users, moved=moved or other)
         if left is not None:
             self._keywords.around_changed(collection.key, left)
-        self.changed(collection, after.seq, *{before.user_id, after.user_id})
 
-    def changed(self, collection: Collection, rid: int, *users: str | None) -> None:
-        """A row, that is or was of these users, is to be read anew when the transaction is on disk.
+    def changed(self, collection: Collection, record: Record) -> None:
+        """A record is to be read anew when the transaction is on disk.
 
-        `insert`, `replace`, `delete`, `clear` and `expire` say so themselves.
+        Only to be called where no other method here is: these see to it.
         """
-        self.after_commit.append(partial(self._state.kept.changed, collection.key, rid, *users))
+        self.after_commit.append(
+            partial(self._state.kept.changed, collection.key, record.seq, record.user_id)
+        )
 
     def delete(
         self,
@@ -105,7 +106,7 @@ class Memories:
         for rid in rids:
             record = rows.read(self._connection, rid)
             ended(record)
-            self.changed(collection, rid, record.user_id)
+            self.changed(collection, record)
             followers.add(self._following(collection, record))
             self._remove_tags(collection, record)
             self._keywords.removed(collection.key, rid)
@@ -145,13 +146,17 @@ class Memories:
     ) -> None:
         """Rows, by id, were given a new expiry; the third says whose they are."""
         for rid, expires_at, user_id in expiries:
-            self.changed(collection, rid, user_id)
             self.after_commit.append(
-                partial(self._state.put_vectors, collection, rid, None, expires_at)
+                partial(self._state.put_vectors, collection, rid, None, expires_at, (user_id,))
             )
 
-    def _index(self, collection: Collection, record: Record, *, moved: bool) -> None:
-        """Bring vectors and keywords in line with the row; where it moved, its successor's too."""
+    def _index(
+        self, collection: Collection, record: Record, users: set[str | None], *, moved: bool
+    ) -> None:
+        """Bring vectors and keywords in line with the row; where it moved, its successor's too.
+
+        ``users`` are those whose it is or was.
+        """
         rid, vectors, expires_at = record.seq, record.vectors, record.expires_at
         if vectors:
             self._connection.execute(
@@ -170,7 +175,7 @@ class Memories:
         if following is not None:
             self._keywords.around_changed(collection.key, following)
         self.after_commit.append(
-            lambda: self._state.put_vectors(collection, rid, vectors, expires_at)
+            lambda: self._state.put_vectors(collection, rid, vectors, expires_at, users)
         )
 
     def _following(self, collection: Collection, record: Record) -> int | None:

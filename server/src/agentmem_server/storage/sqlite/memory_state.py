@@ -151,9 +151,15 @@ class MemoryState:
         self._loading.pop(loading.collection.key, None)
 
     def put_vectors(
-        self, collection: Collection, rid: int, vectors: bytes | None, expires_at: int | None
+        self,
+        collection: Collection,
+        rid: int,
+        vectors: bytes | None,
+        expires_at: int | None,
+        users: Iterable[str | None],
     ) -> None:
-        """A record was stored; None leaves the vectors that it had."""
+        """A record was stored, that is or was of these users; None leaves the vectors it had."""
+        self.kept.changed(collection.key, rid, *users)
         changes = self._changes_of(collection)
         if vectors is None and rid in changes:
             before = changes[rid]

@@ -244,7 +244,7 @@ class Operation:
             [(write.archived, now, record.version, record.seq) for record in changed],
         )
         for record in changed:
-            self._memories.changed(collection, record.seq, record.user_id)
+            self._memories.changed(collection, record)
         return changed
 
     def refresh(self, write: Refresh) -> int:
