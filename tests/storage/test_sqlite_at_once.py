@@ -361,32 +361,49 @@ async def test_rows_of_which_memory_was_not_told_yet_are_not_read(
     assert len(kept.rows) == 0
 
 
-@pytest.mark.parametrize("trouble", ["slow", "broken"])
-async def test_a_file_that_makes_trouble_is_left_alone(
-    warm: Warm, trouble: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_file_that_is_locked_is_left_to_others(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = warm.store._state.kept.rows
-
-    def broken(*_: Any) -> Any:
+    def locked(*_: Any) -> Any:
         raise apsw.BusyError("locked")
 
-    if trouble == "broken":
-        rows.clear()
-        with monkeypatch.context() as patched:
-            patched.setattr(reader, "fetch", broken)
-            assert await warm.at_once(ANN) is None
-        assert await warm.at_once(ANN) is not None
-        return
-    monkeypatch.setattr(at_once, "_SLOW", 0.0)
-    rows.clear()
+    warm.store._state.kept.rows.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(reader, "fetch", locked)
+        assert await warm.at_once(ANN) is None
     assert await warm.at_once(ANN) is not None
-    rows.clear()
-    assert await warm.at_once(ANN) is None
-    monkeypatch.setattr(at_once, "_PAUSE", -1.0)
-    monkeypatch.setattr(warm.store.at_once, "_reads_again", 0.0)
-    assert await warm.at_once(ANN) is not None
-    rows.clear()
-    assert await warm.at_once(ANN) is not None
+
+
+async def test_a_slow_file_is_read_less_and_less_often(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, each = 100.0, 0.01
+
+    def passes() -> float:
+        nonlocal seconds
+        seconds += each
+        return seconds
+
+    async def waits() -> float:
+        """How long it is not read, after it was."""
+        before = seconds
+        while True:
+            warm.store._state.kept.rows.clear()
+            if await warm.at_once(ANN) is not None:
+                return seconds - before
+
+    monkeypatch.setattr(at_once.time, "monotonic", passes)
+    await waits()
+    waited = [await waits() for _ in range(14)]
+    assert waited == sorted(waited)
+    assert waited[0] < 0.1
+    assert 60 <= waited[-1] < 61
+    each = 0.001
+    await waits()
+    assert [await waits() for _ in range(3)] == [pytest.approx(0.002)] * 3
+    each = 0.01
+    await waits()
+    assert await waits() < 0.1
 
 
 async def test_memory_of_which_nobody_knows_what_it_was_told_is_empty(warm: Warm) -> None:

@@ -27,8 +27,9 @@ _MOST_READ = 32
 """Rows that are read of the file, a few microseconds each where it is in the system's memory."""
 _SLOW = 0.005
 """Seconds for these, after which the file is taken for one that is not."""
-_PAUSE = 10.0
-"""Seconds for which no more of it is read here."""
+_PAUSE = 0.01
+"""Seconds for which it is read no more then; twice as many each time, until a read is quick."""
+_LONGEST_PAUSE = 60.0
 _CACHE = "PRAGMA cache_size=-4096"
 
 
@@ -49,9 +50,11 @@ class SqliteAtOnce:
         self._connection = schema.connect(path, readonly=True)
         self._connection.execute(_CACHE)
         self._connection.set_busy_timeout(0)
+        self._connection.execute("SELECT 1 FROM memory").fetchone()  # reads the schema
         self._state = state
         self._watch = watch
         self._reads_again = 0.0
+        self._pause = _PAUSE
 
     def close(self) -> None:
         """Let go of the file."""
@@ -151,8 +154,7 @@ class SqliteAtOnce:
             records = reader.fetch(self._connection, np.array(rids, dtype=np.int64), False)
         except apsw.Error:  # a thread that reads may wait, and says what is wrong
             return None
-        if time.monotonic() - started > _SLOW:
-            self._reads_again = time.monotonic() + _PAUSE
+        self._took(time.monotonic() - started)
         if kept.moment != moment or len(records) < len(rids):
             return None
         read = {
@@ -162,6 +164,14 @@ class SqliteAtOnce:
         for rid, row in read.items():
             kept.rows.put(rid, row)
         return read
+
+    def _took(self, seconds: float) -> None:
+        """A read took so long: many slow ones are far apart, a single one changes little."""
+        if seconds > _SLOW:
+            self._reads_again = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        else:
+            self._pause = _PAUSE
 
 
 def _not_in_memory(*_: Any) -> NoReturn:
