@@ -56,9 +56,11 @@ from .filling import Filling
 from .history import History
 from .in_flight import InFlight
 from .jobs import Jobs
+from .known_searches import KnownSearches
 from .learning import Learning
 from .outcomes import failure
 from .preparing import Preparation, no_memory
+from .reading import Reader
 from .results import Results
 from .search import Found, Plan, Ranking, asks_for_tokens, holds_until, no_tokens, plan
 from .search_counts import SearchCounts
@@ -89,7 +91,7 @@ class Engine:
 
     `catalog` has what they are kept in: collections, sessions, namespaces; `history` what became of
     them; `learning` finds facts in conversations, and `jobs` has those where that goes on in the
-    background; `searches` counts what was asked.
+    background; `searches` counts what was asked, and `known_searches` has what is asked again.
 
     Every method takes the caller first, and sees nothing beyond what that one sees. All may raise
     the errors of `agentmem_client.errors`; the docstrings name those that are particular.
@@ -106,6 +108,7 @@ class Engine:
     ) -> None:
         limits = limits or Limits()
         self.searches = SearchCounts()
+        self.known_searches = KnownSearches(limits.result_cache_size)
         self._store = store
         self._copies = copies
         self._in_flight = InFlight()
@@ -134,8 +137,9 @@ class Engine:
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
         self.filling = Filling(store, self._embedder, self._writes)
         self.jobs = Jobs(store, self._writes, limits.job_attempts)
+        reader = Reader(store, extractor)
         self.learning = Learning(
-            store, self._writes, self._preparation, self._in_flight, extractor, self.jobs
+            store, self._writes, self._preparation, self._in_flight, reader, self.jobs
         )
         self.history = History(store, self._writes, self._forget_copies)
         store.on_erase(self._erased_elsewhere)
@@ -223,8 +227,12 @@ class Engine:
             stored = await self._writes.submit(whole)
         return [_result(one.record.id, [one]) for one in stored]
 
-    async def search(self, caller: Caller, request: m.SearchRequest) -> bytes:
+    async def search(
+        self, caller: Caller, request: m.SearchRequest, digest: bytes | None = None
+    ) -> bytes:
         """The JSON of a `SearchAnswer`. It sees every write that was answered before.
+
+        The request is not changed; its ``digest`` is made where it isn't known.
 
         Raises:
             InvalidRequest: for options that don't go together or with the collection.
@@ -245,7 +253,9 @@ class Engine:
 
         # Before anything is read: what a later write changes must not be kept under its version.
         version = await self._store.version(caller.tenant, request.collection)
-        found = await self._results.get_or_compute(caller, request, version, compute, at_once)
+        found = await self._results.get_or_compute(
+            caller, request, version, compute, digest, at_once
+        )
         self.searches.add(
             caller.tenant,
             caller.user(request.user_id),
@@ -516,6 +526,7 @@ class Engine:
 
     def _forget_here(self, tenant: str, user_id: str) -> None:
         self._results.cache.clear()
+        self.known_searches.clear()
         self._embedder.clear()
         self.learning.forget(tenant, user_id)
         self.searches.forget(tenant, user_id)

@@ -301,6 +301,9 @@ class Snapshot(Protocol):
     def get(self, collection: Collection, ids: Sequence[str]) -> list[Record]:
         """The records with these ids and their vectors, in this order; missing ones are skipped."""
 
+    def undone_jobs(self, tenant: str) -> int:
+        """How many jobs of a tenant wait, run, or have failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:

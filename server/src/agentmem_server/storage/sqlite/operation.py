@@ -45,14 +45,25 @@ from .pending_keywords import PendingKeywords
 class Operation:
     """What each write does; `undo` is its part of taking it back.
 
+    Args:
+        connection: in the transaction.
+        state: what is kept in memory.
+        keywords: what is to be done to the full-text indexes.
+        last_event: the last one before the transaction.
+
     Attributes:
         touched: collections that it wrote to beside the one that the write names: (tenant, name).
     """
 
     def __init__(
-        self, connection: apsw.Connection, state: MemoryState, keywords: PendingKeywords
+        self,
+        connection: apsw.Connection,
+        state: MemoryState,
+        keywords: PendingKeywords,
+        last_event: int,
     ) -> None:
         self._connection = connection
+        self._last_event = last_event
         self._state = state
         self._keywords = keywords
         self._memories = Memories(connection, state, keywords)
@@ -100,7 +111,7 @@ class Operation:
         self._change(collection, before, stored, now)
         return Stored(stored, created=False)
 
-    def learn(self, write: Learn) -> Learned:
+    def learn(self, write: Learn) -> Learned | Literal["stale"]:
         """Store a record unless what it says is known."""
         collection = self._state.draft(write.tenant, write.collection)
         record = write.record
@@ -122,6 +133,10 @@ class Operation:
             similar = self._memories.find(collection, write.similar[0])
             if learning.is_still(similar, record, write.similar[1]):
                 return self._link(collection, similar, record)
+        if write.since is not None and history.has_events(
+            self._connection, collection, record.scope, write.since, self._last_event
+        ):
+            return STALE
         put = Put(write.tenant, write.collection, write.embedding, [record])
         return Learned(self._put_record(collection, record, put).record, created=True)
 

@@ -143,7 +143,7 @@ class Writer:
         keywords = PendingKeywords(self._connection)
         self._connection.execute("BEGIN IMMEDIATE")
         for write in writes:
-            operation = Operation(self._connection, self._state, keywords)
+            operation = Operation(self._connection, self._state, keywords, self._last_event)
             changes = self._connection.total_changes()
             if singly:
                 before = keywords.copy()
