@@ -18,6 +18,7 @@ from contextlib import (
     contextmanager,
     suppress,
 )
+from dataclasses import replace
 from hashlib import blake2b
 from importlib.util import find_spec
 from itertools import count
@@ -32,7 +33,7 @@ import pytest
 from agentmem_client.errors import APIError, ExtractionFailed, InvalidRequest
 from agentmem_client.models import Message
 from agentmem_server.app import open_app
-from agentmem_server.extraction import Found, FoundFact, Spent
+from agentmem_server.extraction import Found, FoundFact, Problem, Spent
 from agentmem_server.settings import Settings
 from filelock import FileLock
 from numpy.typing import NDArray
@@ -421,6 +422,10 @@ class FakeExtractor:
         self.errors: list[APIError] = []
         self.facts: list[FoundFact] = []
         """These, in place of what the messages say."""
+        self.problems: list[Problem] = []
+        """Of what else it answers, what is wrong."""
+        self.repairs: list[Found | APIError] = []
+        """What comes of asking for it again, each time; what is found comes after the first's."""
         self.delay = 0.0
         self.held: asyncio.Event | None = None
         """Set: it waits for this before it answers."""
@@ -448,7 +453,17 @@ class FakeExtractor:
             for place, one in enumerate(messages)
             if "FACT: " in one.content
         ]
-        return Found(facts, Spent(1, 100, 10))
+        spent, problems = Spent(1, 100, 10), list(self.problems)
+        if not problems:
+            return Found(facts, spent)
+
+        async def repair() -> Found:
+            again = self.repairs.pop(0)
+            if isinstance(again, APIError):
+                raise again
+            return replace(again, facts=[*facts, *again.facts])
+
+        return Found(facts, spent, problems, repair)
 
     async def close(self) -> None:
         pass

@@ -10,10 +10,11 @@ import pytest
 from agentmem_client.errors import APIError, ExtractionFailed, Unavailable
 from agentmem_server.embedding import EmbedderUnavailable
 from agentmem_server.embedding.builtin import BuiltinEmbedder
-from agentmem_server.extraction import FoundFact
+from agentmem_server.engine.similar import find_similar
+from agentmem_server.extraction import Found, FoundFact, Problem, Spent
 
 if TYPE_CHECKING:
-    from tests.conftest import FakeExtractor
+    from tests.conftest import FakeExtractor, Postgres
 
 OpenApi: TypeAlias = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
@@ -242,6 +243,35 @@ async def test_a_near_duplicate_is_linked_and_a_near_miss_is_not(
     await embedder.close()
 
 
+async def test_near_duplicates_that_two_servers_learn_at_once_are_one(
+    open_api: OpenApi, told: "FakeExtractor", postgres: "Postgres", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_looked = asyncio.Barrier(2)
+    looks = 0
+
+    async def look_together(*arguments: Any) -> None:
+        nonlocal looks
+        looks += 1
+        await find_similar(*arguments)
+        if looks <= 2:
+            await both_looked.wait()
+
+    monkeypatch.setattr("agentmem_server.engine.learning.find_similar", look_together)
+    embedder, url = BuiltinEmbedder(), postgres.url()
+    servers = [
+        open_api(extractor=told, database_url=url, embedder=embedder),
+        open_api(extractor=told, database_url=url, embedder=embedder),
+    ]
+    async with servers[0] as one, servers[1] as other:
+        bodies = await asyncio.gather(
+            extract(one, "FACT: Ann likes tea."), extract(other, "FACT: Ann likes drinking tea.")
+        )
+        statuses = sorted(body["facts"][0]["status"] for body in bodies)
+        assert (statuses, looks) == (["duplicate", "stored"], 3)
+        assert len(await memories(one)) == 1
+    await embedder.close()
+
+
 async def test_many_conversations_each_have_their_outcome(
     api: httpx.AsyncClient, told: "FakeExtractor"
 ) -> None:
@@ -288,6 +318,73 @@ async def test_what_the_llm_fails_with_is_answered(
     assert answer.headers.get("Retry-After") == ("7" if status == 503 else None)
     assert await memories(api) == []
     assert (await extract(api, "FACT: a"))["status"] == "done"
+
+
+WRONG = Problem('facts[1]: "type" must be one of semantic', "Ann moved.")
+MENDED = Found([FoundFact("Ann moved.", "episodic", (0,))], Spent(1, 200, 20))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("the LLM is away", retry_after=7),
+        ExtractionFailed("the LLM refuses", details={"reason": "refused"}),
+    ],
+)
+async def test_good_facts_are_kept_where_the_repair_of_others_fails(
+    api: httpx.AsyncClient, told: "FakeExtractor", error: APIError
+) -> None:
+    told.problems, told.repairs = [WRONG], [error, MENDED]
+    first = await extract(api, "FACT: Ann has a cat.")
+    assert [(fact["status"], fact["content"]) for fact in first["facts"]] == [
+        ("stored", "Ann has a cat.")
+    ]
+    (lost,) = first["unusable"]
+    assert lost["code"] == error.code
+    assert lost["message"] == f"{WRONG.text}; asked to put it right: {error.message}"
+    assert lost["details"] == {**error.details, "content": "Ann moved."}
+    assert (first["status"], first["usage"]["calls"]) == ("done", 1)
+
+    # What is settled is not paid for again: what may pass is asked for, what is refused is not.
+    again = await extract(api, "FACT: Ann has a cat.")
+    assert len(told.calls) == 1
+    if isinstance(error, Unavailable):
+        statuses = [fact["status"] for fact in again["facts"]]
+        assert (statuses, again["unusable"]) == (["duplicate", "stored"], [])
+        assert again["usage"] == {"calls": 1, "input_tokens": 200, "output_tokens": 20}
+        once_more = await extract(api, "FACT: Ann has a cat.")
+        assert (once_more["unusable"], once_more["usage"]["calls"]) == ([], 0)
+        assert len(await memories(api)) == 2
+    else:
+        assert (again["unusable"], again["usage"]["calls"]) == ([lost], 0)
+        assert (told.repairs, len(await memories(api))) == ([MENDED], 1)
+
+
+async def test_what_can_not_be_used_when_asked_for_again_is_told(
+    api: httpx.AsyncClient, told: "FakeExtractor"
+) -> None:
+    told.problems = [WRONG, Problem("facts[2]: must be an object")]
+    told.repairs = [Found(MENDED.facts, MENDED.spent, [Problem("facts[0]: it is still wrong")])]
+    body = await extract(api, "FACT: Ann has a cat.")
+    assert [fact["status"] for fact in body["facts"]] == ["stored", "stored"]
+    assert body["unusable"] == [
+        {
+            "code": "extraction_failed",
+            "message": "facts[0]: it is still wrong",
+            "details": {"reason": "malformed"},
+        }
+    ]
+    assert body["usage"] == {"calls": 2, "input_tokens": 300, "output_tokens": 30}
+
+
+async def test_an_erasure_takes_what_is_to_be_repaired_with_it(
+    api: httpx.AsyncClient, told: "FakeExtractor"
+) -> None:
+    told.problems, told.repairs = [WRONG], [Unavailable("away"), MENDED]
+    await extract(api, "FACT: Ann has a cat.", user_id="ann")
+    (await api.delete("/api/v1/users/ann")).raise_for_status()
+    await extract(api, "FACT: Ann has a cat.", user_id="ann")
+    assert len(told.calls) == 2
 
 
 class Failing:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import httpx
 import pytest
-from agentmem_client.errors import ExtractionFailed, InvalidRequest
+from agentmem_client.errors import ExtractionFailed, InvalidRequest, Unavailable
+from agentmem_server.extraction import Found, FoundFact, Problem, Spent
 
 if TYPE_CHECKING:
     from tests.conftest import FakeExtractor
@@ -106,24 +107,47 @@ async def test_sent_again_it_is_the_same_job(api: httpx.AsyncClient, told: "Fake
     assert len(told.calls) == 1
 
 
+@pytest.mark.parametrize("status", ["queued", "running", "done", "failed"])
 async def test_an_id_of_another_conversations_job_is_refused(
-    api: httpx.AsyncClient, told: "FakeExtractor"
+    api: httpx.AsyncClient, told: "FakeExtractor", status: str
 ) -> None:
-    async def refused(*contents: str, **fields: Any) -> bool:
-        messages = [{"content": one} for one in contents]
-        body = {"id": "a", "messages": messages, "background": True, **fields}
-        return (await api.post(EXTRACT, json=body)).status_code == 409
+    asked = {"id": "a", "messages": [{"content": "FACT: Ann has a cat."}], "background": True}
 
-    told.errors = [InvalidRequest("no")]
+    async def again(**fields: Any) -> int:
+        answer = await api.post(EXTRACT, json={**asked, **fields})
+        if answer.status_code != 202:
+            error = answer.json()["error"]
+            assert error["code"] == "conflict"
+            assert "there is a job 'a' for another conversation" in error["message"]
+            return answer.status_code
+        assert answer.json()["job"] == await ask(api, "GET", "/a")
+        return answer.status_code
+
+    if status == "queued":  # for its next try
+        told.errors = [Unavailable("away", retry_after=100)]
+    elif status == "failed":
+        told.errors = [InvalidRequest("no")]
+    elif status == "running":
+        told.delay = 30.0
     await queue(api, "a", "FACT: Ann has a cat.")
-    assert (await ended(api, "a"))["status"] == "failed"
-    assert await refused("FACT: Ann has a cat.", "FACT: Ann has a dog.")
-    assert not await refused("FACT: Ann has a cat.")
-    await ask(api, "POST", "/a/retry")
-    assert (await ended(api, "a"))["status"] == "done"
-    assert await refused("FACT: Ann has a cat.", user_id="ann")
-    assert await refused("FACT: Ann has a cat.", collection="other")
-    assert not await refused("FACT: Ann has a cat.")
+    if status in ("queued", "running"):
+        await begun(told)
+    if status == "queued":
+        await counted(api, "retried")
+    elif status != "running":
+        assert (await ended(api, "a"))["status"] == status
+
+    assert (await ask(api, "GET", "/a"))["status"] == status
+    assert await again() == 202
+    assert await again(messages=[{"content": "FACT: Ann has a dog."}]) == 409
+    assert await again(messages=[*asked["messages"], {"content": "and more"}]) == 409  # type: ignore[misc]  # a list
+    assert await again(metadata={"of": "another"}) == 409
+    assert await again(instructions="look for pets") == 409
+    assert await again(user_id="ann") == 409
+    assert await again(collection="other") == 409
+    assert (await ask(api, "GET", "/a"))["status"] == status
+    assert (await ask(api, "GET"))["jobs"][0]["attempts"] == 1
+    assert len(told.calls) == 1
 
 
 async def test_of_many_each_has_its_job(api: httpx.AsyncClient) -> None:
@@ -173,6 +197,36 @@ async def test_what_may_come_round_waits_for_its_next_try(
     assert (job["status"], job["error"]["code"]) == ("queued", "extraction_failed")
     assert job["next_attempt_at"] > job["updated_at"]
     assert (await ended(api, "a"))["attempts"] == 2
+
+
+async def test_a_job_has_its_llm_put_right_what_it_could_not_be_asked_about(
+    api: httpx.AsyncClient, told: "FakeExtractor"
+) -> None:
+    mended = Found([FoundFact("Ann moved.", "episodic", (0,))], Spent(1, 200, 20))
+    told.problems = [Problem("facts[1]: it is wrong", "Ann moved.")]
+    told.repairs = [Unavailable("away"), Unavailable("away"), mended]
+    await queue(api, "a", "FACT: Ann has a cat.")
+    job = await ended(api, "a")
+    assert (job["status"], job["error"]["code"]) == ("failed", "unavailable")
+    assert "1 facts of the LLM's answer can't be used" in job["error"]["message"]
+    stored = (await api.get("/api/v1/memories")).json()["memories"]
+    assert [(one["content"], one["version"]) for one in stored] == [("Ann has a cat.", 1)]
+    await ask(api, "POST", "/a/retry")
+    result = (await ended(api, "a"))["result"]
+    assert [fact["status"] for fact in result["facts"]] == ["duplicate", "stored"]
+    assert (result["unusable"], len(told.calls)) == ([], 1)
+
+
+async def test_a_job_is_done_with_what_its_llm_refuses_to_put_right(
+    api: httpx.AsyncClient, told: "FakeExtractor"
+) -> None:
+    told.problems = [Problem("facts[1]: it is wrong", "Ann moved.")]
+    told.repairs = [ExtractionFailed("no", details={"reason": "refused"})]
+    await queue(api, "a", "FACT: Ann has a cat.")
+    job = await ended(api, "a")
+    assert (job["status"], job["attempts"]) == ("done", 1)
+    assert [fact["status"] for fact in job["result"]["facts"]] == ["stored"]
+    assert [one["details"]["content"] for one in job["result"]["unusable"]] == ["Ann moved."]
 
 
 async def test_jobs_are_listed_page_by_page(api: httpx.AsyncClient) -> None:

@@ -3,6 +3,7 @@
 They run in a process of their own where that is what matters: its pipes, its signals, its end.
 """
 
+import asyncio
 import base64
 import contextlib
 import io
@@ -33,7 +34,7 @@ from agentmem_client.errors import APIError
 from agentmem_client.vectors import pack, to_base64, unpack
 from agentmem_server.cli import main
 from agentmem_server.cli import transfer as commands
-from agentmem_server.storage import open_snapshot
+from agentmem_server.storage import Job, PutJob, Scope, open_snapshot, open_store
 
 if TYPE_CHECKING:
     from tests.conftest import MakeServer, OpenApi, Server
@@ -389,6 +390,22 @@ def test_chosen_collections(tmp_path: Path) -> None:
     assert [one["collection"] for one in memories(run("export", database="b.db").stdout)] == [
         "default"
     ]
+
+
+def test_an_export_says_that_jobs_are_not_in_it(database: Path) -> None:
+    async def queue(*tenants: str) -> None:
+        store = await open_store(f"sqlite:///{database}")
+        for tenant in tenants:
+            job = Job("a", tenant, "extract", "x", Scope(), None, "queued", b"{}", 3, 1, 1, 1)
+            await store.write([PutJob(job)])
+        await store.close()
+
+    asyncio.run(queue("another"))
+    assert b"jobs" not in run("export", database=database).stderr
+    asyncio.run(queue("default"))
+    ended = run("export", "--quiet", database=database)
+    assert b"agentmem: 1 jobs are not done, and not in the export: " in ended.stderr
+    assert ended.returncode == 0
 
 
 def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:

@@ -12,10 +12,17 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 import pytest
-from agentmem_client.errors import ExtractionFailed, InvalidRequest, Overloaded, Unavailable
+from agentmem_client.errors import (
+    APIError,
+    ExtractionFailed,
+    InvalidRequest,
+    Overloaded,
+    Unavailable,
+)
 from agentmem_client.models import Message
 from agentmem_server.access.windows import Windows
-from agentmem_server.extraction import Bounds, Spent, chat, open_extractor
+from agentmem_server.engine.repeating import may_pass
+from agentmem_server.extraction import Bounds, Found, Spent, chat, open_extractor
 from agentmem_server.extraction.extractor import LLMExtractor
 from agentmem_server.telemetry.watch import Watch
 from tenacity import wait_none
@@ -232,16 +239,26 @@ async def test_an_answer_without_json_is_asked_for_again(
     assert 'no JSON object with a list "facts"' in again[-1]["content"]
 
 
+async def repaired(extractor: LLMExtractor, *contents: str) -> tuple[Found, Found]:
+    """What an answer has that can be used in part, and what it becomes."""
+    found = await extractor.extract(said(*contents), None)
+    assert found.repair is not None
+    return found, await found.repair()
+
+
 async def test_only_what_is_wrong_is_asked_for_again(opened: Opening, llm: LLM) -> None:
     moved = GOOD | {"content": "Ann moved.", "messages": []}
     llm.replies = [Reply(facts=[moved, GOOD]), Reply(facts=[moved | {"messages": [1]}])]
     async with opened() as extractor:
-        found = await extractor.extract(said("a", "b"), None)
+        first, found = await repaired(extractor, "a", "b")
+    assert [fact.content for fact in first.facts] == ["Ann has a cat."]
+    assert [problem.content for problem in first.problems] == ["Ann moved."]
     assert [(fact.content, fact.messages) for fact in found.facts] == [
         ("Ann has a cat.", (0,)),
         ("Ann moved.", (1,)),
     ]
-    assert found.spent == ONE_CALL + ONE_CALL
+    assert (first.spent, found.spent) == (ONE_CALL, ONE_CALL)
+    assert (list(found.problems), found.repair) == ([], None)
     wish = llm.requests[1]["messages"][-1]["content"]
     assert "facts[0]" in wish
     assert "facts[1]" not in wish
@@ -251,8 +268,51 @@ async def test_only_what_is_wrong_is_asked_for_again(opened: Opening, llm: LLM) 
 async def test_a_fact_that_no_message_says_can_be_taken_back(opened: Opening, llm: LLM) -> None:
     llm.replies = [Reply(facts=[GOOD, GOOD | {"messages": [9]}]), Reply(facts=[])]
     async with opened() as extractor:
-        found = await extractor.extract(CAT, None)
+        _, found = await repaired(extractor, "a")
     assert [fact.messages for fact in found.facts] == [(0,)]
+    assert found.problems == []
+
+
+@pytest.mark.parametrize(
+    ("again", "problem"),
+    [
+        (Reply(facts=[GOOD | {"messages": [8]}, GOOD | {"content": 5}]), "facts[0]"),
+        (Reply(text="sorry"), "facts[1]"),
+    ],
+)
+async def test_what_was_good_stays_where_the_rest_is_wrong_again(
+    opened: Opening, llm: LLM, again: Reply, problem: str
+) -> None:
+    llm.replies = [Reply(facts=[GOOD, GOOD | {"messages": [9]}]), again]
+    async with opened() as extractor:
+        _, found = await repaired(extractor, "a")
+    assert [fact.content for fact in found.facts] == ["Ann has a cat."]
+    assert found.problems[0].text.startswith(problem)
+    assert found.problems[0].content == "Ann has a cat."
+    assert [one.content for one in found.problems[1:]] == [None] * (len(found.problems) - 1)
+
+
+async def test_a_repair_that_fails_can_be_tried_again(opened: Opening, llm: LLM) -> None:
+    llm.replies = [Reply(facts=[GOOD, GOOD | {"messages": []}]), *[Reply(status=500)] * 3]
+    async with opened() as extractor:
+        found = await extractor.extract(said("a", "b"), None)
+        assert found.repair is not None
+        with pytest.raises(Unavailable):
+            await found.repair()
+        llm.replies = [Reply(facts=[GOOD | {"messages": [1]}])]
+        assert [fact.messages for fact in (await found.repair()).facts] == [(0,), (1,)]
+        assert extractor.pending == 0
+    assert len({json.dumps(request["messages"]) for request in llm.requests[1:]}) == 1
+
+
+async def test_an_answer_of_which_nothing_is_usable_may_get_better_in_part(
+    opened: Opening, llm: LLM
+) -> None:
+    llm.replies = [Reply(text="no"), Reply(facts=[GOOD, GOOD | {"type": "x"}])]
+    async with opened() as extractor:
+        found = await extractor.extract(CAT, None)
+    assert (len(found.facts), len(found.problems), found.repair) == (1, 1, None)
+    assert found.spent == ONE_CALL + ONE_CALL
 
 
 async def test_what_is_wrong_again_fails(opened: Opening, llm: LLM, told: Told) -> None:
@@ -472,6 +532,37 @@ async def test_what_passes_is_tried_twice_more(
         with pytest.raises(Unavailable):
             await extractor.extract(CAT, None)
     assert told.outcomes == [outcome] * 3
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_tried_again"),
+    [
+        (Reply(status=429, headers={"Retry-After": "100"}), True),
+        (Reply(status=429, error={"message": "no credit", "code": "insufficient_quota"}), True),
+        (Reply(status=500), True),
+        (Reply(drops=True), True),
+        (Reply(latency=1.0), True),
+        (Reply(text="no facts"), True),
+        (Reply(body=b"<html>"), True),
+        (Reply(refusal="I can't help with that."), False),
+        (Reply(text="", finish="content_filter"), False),
+        (Reply(text='{"facts": [', finish="length"), False),
+        (Reply(status=400, error={"message": "no", "code": "context_length_exceeded"}), False),
+        (Reply(status=400), False),
+        (Reply(status=401), False),
+        (Reply(status=403), False),
+        (Reply(status=404), False),
+        (Reply(status=422), False),
+    ],
+)
+async def test_which_failures_a_job_tries_again(
+    opened: Opening, llm: LLM, reply: Reply, is_tried_again: bool
+) -> None:
+    llm.answer = lambda _: reply
+    async with opened(timeout=0.1 if reply.latency else 5.0) as extractor:
+        with pytest.raises(APIError) as caught:
+            await extractor.extract(CAT, None)
+    assert may_pass(caught.value) is is_tried_again
 
 
 async def test_nobody_there(opened: Opening, unused_tcp_port: int, told: Told) -> None:

@@ -36,7 +36,7 @@ def problems_of(**changes: Any) -> list[str]:
     reading = read_answer(json.dumps({"facts": [FACT | changes]}), MESSAGES)
     assert reading.is_json
     assert reading.facts == []
-    return reading.problems
+    return [problem.text for problem in reading.problems]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,10 @@ def test_facts_that_are_good_are_kept_beside_bad_ones() -> None:
     facts = [FACT | {"content": "a"}, FACT | {"type": "x"}, 3, FACT | {"content": "b"}]
     reading = read_answer(json.dumps({"facts": facts}), MESSAGES)
     assert [fact.content for fact in reading.facts] == ["a", "b"]
-    assert [problem.partition(":")[0] for problem in reading.problems] == ["facts[1]", "facts[2]"]
+    assert [problem.text.partition(":")[0] for problem in reading.problems] == [
+        "facts[1]",
+        "facts[2]",
+    ]
 
 
 @pytest.mark.parametrize("content", ["", "  ", None, 3, "x" * (MAX_CONTENT + 1), "a\0b", "\ud800"])
@@ -282,4 +285,4 @@ def test_whatever_it_says_there_are_facts_or_problems(text: str) -> None:
         assert fact.messages
         assert fact.importance is None or 0 <= fact.importance <= 1
         assert fact.known in (None, 0)
-    assert all(len(problem) < 300 for problem in reading.problems)
+    assert all(len(problem.text) < 300 for problem in reading.problems)

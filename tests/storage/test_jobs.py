@@ -1,5 +1,6 @@
 """Jobs in a store: kept until they are done, each with one server at a time."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from agentmem_server.storage import (
     RenewJobs,
     RetryJob,
     Scope,
+    open_snapshot,
 )
 
 if TYPE_CHECKING:
@@ -174,18 +176,21 @@ async def test_a_lease_is_renewed(notes: "Notes") -> None:
     assert _ids(await claim(notes, 40)) == ["a"]
 
 
-async def test_what_is_done_keeps_its_result_and_not_its_request(notes: "Notes") -> None:
+@pytest.mark.parametrize("left", [None, b"digest"])
+async def test_what_is_done_keeps_its_result_and_what_is_left_of_its_request(
+    notes: "Notes", left: bytes | None
+) -> None:
     await put(notes)
     (running,) = await claim(notes)
-    assert await finish(notes, running, result=b"result")
+    assert await finish(notes, running, result=b"result", request=left)
     done = await get(notes)
     assert done == replace(
-        running, status="done", request=None, lease_until=None, updated_at=50, result=b"result"
+        running, status="done", request=left, lease_until=None, updated_at=50, result=b"result"
     )
     assert await notes.store.next_job() is None
     assert await claim(notes, 1_000) == []
     (in_list,) = await notes.store.jobs(TENANT, JobsRequest(limit=10))
-    assert in_list == replace(done, result=None)
+    assert in_list == replace(done, result=None, request=None)
 
 
 async def test_a_failed_attempt_is_tried_again_at_its_time(notes: "Notes") -> None:
@@ -316,6 +321,12 @@ async def test_tenants_have_their_own_jobs(notes: "Notes") -> None:
 
 
 async def test_an_erasure_takes_the_jobs_of_the_user_with_it(notes: "Notes") -> None:
+    await put(notes, id="done")
+    (done,) = await claim(notes)
+    await finish(notes, done, result=b"what is known of u", request=b"digest")
+    await put(notes, PLAIN, id="done about", scope=Scope("u"))
+    (about,) = await claim(notes)
+    await finish(notes, about, result=b"likewise", request=b"digest")
     await put(notes)
     await put(notes, PLAIN, id="about", scope=Scope("u"))
     await put(notes, id="asked", scope=Scope("v"))
@@ -328,6 +339,22 @@ async def test_an_erasure_takes_the_jobs_of_the_user_with_it(notes: "Notes") -> 
     assert await listed(notes, "another") == ["a"]
     assert not await finish(notes, running, result=b"late")
     assert await notes.store.job(TENANT, "a") is None
+
+
+async def test_a_snapshot_counts_those_that_are_not_done(notes: "Notes") -> None:
+    for id, status in (("done", "done"), ("failed", "failed"), ("later", "queued")):
+        await put(notes, id=id)
+        (running,) = await claim(notes)
+        await finish(notes, running, status, run_at=1_000)
+    await put(notes, id="queued")
+    await put(notes, tenant="another", id="a")
+
+    def count(tenant: str) -> int:
+        with open_snapshot(notes.url) as snapshot:
+            return snapshot.undone_jobs(tenant)
+
+    found = [await asyncio.to_thread(count, tenant) for tenant in (TENANT, "another", "nobody")]
+    assert found == [3, 1, 0]
 
 
 async def test_jobs_outlive_their_collection(notes: "Notes") -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from agentmem_client.errors import DimensionMismatch
 from agentmem_client.models import MAX_SOURCES
-from agentmem_server.storage import Embedding, Learn, Learned, Record, Source
+from agentmem_server.storage import STALE, Embedding, Learn, Learned, Record, Source
 from agentmem_server.storage.learning import fact_id, normalised
 
 if TYPE_CHECKING:
@@ -25,11 +25,12 @@ def learning(
     content: str,
     *messages: str,
     similar: tuple[str, str] | None = None,
+    since: int | None = None,
     **fields: Any,
 ) -> Learn:
     record = notes.record("", content, **{"user_id": "ann", **fields})
     record.sources = [Source(list(messages), None, record.created_at)]
-    return Learn(TENANT, NOTES, EMBEDDING, record, similar)
+    return Learn(TENANT, NOTES, EMBEDDING, record, similar, since)
 
 
 async def learn(notes: "Notes", content: str, *messages: str, **fields: Any) -> Learned:
@@ -80,6 +81,41 @@ async def test_facts_of_other_scopes_are_others(notes: "Notes") -> None:
     learned = [await learn(notes, "Ann likes tea.", "m", **scope) for scope in scopes]
     assert all(one.created for one in learned)
     assert len(set(await notes.ids())) == len(scopes)
+
+
+async def test_what_others_wrote_to_the_scope_since_is_to_be_looked_at(notes: "Notes") -> None:
+    scope: dict[str, Any] = {"agent_id": "g", "session_id": "s", "namespace": ("a", 'b"')}
+    await notes.put("before", user_id="ann", **scope)
+    since = await notes.store.last_event()
+    others: list[dict[str, Any]] = [
+        {"user_id": "bob"},
+        {"user_id": None},
+        {"agent_id": "h"},
+        {"agent_id": None},
+        {"session_id": "t"},
+        {"session_id": None},
+        {"namespace": ("a",)},
+        {"namespace": None},
+    ]
+    for number, other in enumerate(others):
+        await notes.put(f"other {number}", **{"user_id": "ann", **scope, **other})
+    await notes.write(notes.putting(notes.record("x", user_id="ann", **scope), collection="other"))
+
+    # Nobody else wrote to the scope, and what is learnt together is no news to each other.
+    together = [learning(notes, fact, "m", since=since, **scope) for fact in ("One.", "Two.")]
+    assert all(isinstance(one, Learned) for one in await notes.store.write(together))
+    stored = await notes.ids()
+    # But to whoever looked before.
+    news = learning(notes, "Three.", "m", since=since, **scope)
+    assert await notes.write(news) == STALE
+    assert await notes.ids() == stored
+    known = learning(notes, "One.", "m2", since=since, **scope)
+    assert not (await notes.write(known)).created
+    (found,) = [id for id in stored if (await notes.get_there(id)).content == "Two."]
+    similar = learning(notes, "2.", "m2", since=since, similar=(found, "Two."), **scope)
+    assert not (await notes.write(similar)).created
+    for at in (await notes.store.last_event(), None):
+        assert (await notes.write(replace(news, since=at))).created is (at is not None)
 
 
 async def test_the_same_fact_learnt_at_once_is_stored_once(notes: "Notes") -> None:

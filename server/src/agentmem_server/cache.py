@@ -137,6 +137,12 @@ class Cache(Generic[Value]):
         self.hits += 1
         return value
 
+    def put(self, key: Hashable, value: Value) -> None:
+        """Keep a value that `kept` did not find, and that was computed without waiting."""
+        self.misses += 1
+        if self._max_entries > 0:
+            self._entries[key] = value
+
     def _expiry(self, _key: Hashable, value: Value, now: float) -> float:
         if self._lifetime is None:
             return now + self._ttl

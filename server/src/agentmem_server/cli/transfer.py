@@ -89,9 +89,10 @@ def _add_common(parser: argparse.ArgumentParser, collection_help: str) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     settings = read_settings(options)
-    exported = export.Exported()
+    exported, jobs = export.Exported(), 0
     with open_snapshot(settings.database_url) as snapshot:
         chosen = export.choose(snapshot, options.tenant, options.collection)
+        jobs = snapshot.undone_jobs(options.tenant)
         shows = shows_progress(options)
         total = sum(map(snapshot.count, chosen)) if shows else None
         bar = tqdm(total=total, unit=" memories", disable=not shows, file=sys.stderr)
@@ -115,6 +116,11 @@ def _export(options: argparse.Namespace) -> int:
         say(
             f"the vectors of the collection {name!r} come from the caller, and the export has none "
             "of them: to import it elsewhere, export with --vectors"
+        )
+    if jobs:
+        say(
+            f"{jobs} jobs are not done, and not in the export: servers of this database go on with "
+            "those that wait (agentmem migrate moves jobs, too)"
         )
     if not options.quiet:
         say(f"exported {exported.memories} memories of {exported.collections} collections")

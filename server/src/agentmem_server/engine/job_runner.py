@@ -6,29 +6,25 @@ only while it is the job's last one: nothing is done twice over, whoever is late
 """
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Literal, TypeAlias
 
 import structlog
 from agentmem_client import models as m
-from agentmem_client.errors import (
-    APIError,
-    ExtractionFailed,
-    InternalError,
-    Overloaded,
-    RateLimited,
-    Unavailable,
-)
+from agentmem_client.errors import APIError, InternalError, Overloaded, Unavailable
 
 from .. import times
 from ..access.callers import Caller
 from ..batcher import Batcher
 from ..storage import ClaimJobs, FinishJob, Job, Outcome, RenewJobs, Store, Write
 from .outcomes import failure
+from .repeating import may_pass
 
 Run: TypeAlias = Callable[[Caller, m.ExtractRequest], Awaitable[m.Extraction]]
 """Does a job. What it stores is the same however often it does it."""
@@ -39,8 +35,6 @@ another server has taken it over."""
 
 _log = structlog.get_logger()
 
-_MENDED_BY_TIME = (Unavailable, ExtractionFailed, RateLimited, InternalError)
-"""What another try may come round; any other refusal stays one."""
 _GROWTH = 4.0
 """How many times as long each wait is as the one before: five tries outlast two minutes."""
 _LONGEST_RETRY_AFTER = 3_600.0
@@ -266,7 +260,9 @@ class _Runner:
         error = asyncio.CancelledError() if work.cancelled() else work.exception()
         if error is None:
             result = work.result().model_dump_json().encode()
-            return "done", FinishJob(job.seq, job.attempts, now, "done", result=result), None
+            kept = None if job.request is None else digest_of(job.request)
+            done = FinishJob(job.seq, job.attempts, now, "done", result=result, request=kept)
+            return "done", done, None
         if not isinstance(error, APIError):
             _log.error("a job's attempt failed of a defect", exc_info=error)
             error = InternalError("the server failed on this job; its log has the cause")
@@ -274,12 +270,12 @@ class _Runner:
             run_at = now + times.from_seconds(self._backoff(job.attempts, error.retry_after))
             later = FinishJob(job.seq, job.attempts, now, "queued", run_at=run_at, released=True)
             return "retried", later, error.code
-        kept = _as_json(error)
-        if not _is_mended_by_time(error) or job.attempts >= job.max_attempts:
-            failed = FinishJob(job.seq, job.attempts, now, "failed", error=kept)
+        told = _as_json(error)
+        if not may_pass(error) or job.attempts >= job.max_attempts:
+            failed = FinishJob(job.seq, job.attempts, now, "failed", error=told)
             return "failed", failed, error.code
         run_at = now + times.from_seconds(self._backoff(job.attempts, error.retry_after))
-        again = FinishJob(job.seq, job.attempts, now, "queued", run_at=run_at, error=kept)
+        again = FinishJob(job.seq, job.attempts, now, "queued", run_at=run_at, error=told)
         return "retried", again, error.code
 
     async def _finish(self, finish: FinishJob) -> bool:
@@ -319,9 +315,9 @@ class _Runner:
         self._failing.discard(what)
 
 
-def _is_mended_by_time(error: APIError) -> bool:
-    # An answer that is too long costs the most that there is, and would be as long again.
-    return isinstance(error, _MENDED_BY_TIME) and error.details.get("reason") != "cut_off"
+def digest_of(request: bytes) -> bytes:
+    """What is kept of the request of a job that is done: whether another one is the same."""
+    return json.dumps({"digest": blake2b(request, digest_size=16).hexdigest()}).encode()
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

@@ -21,7 +21,7 @@ from ..storage import (
     Store,
     Write,
 )
-from .job_runner import AttemptOutcome, Pace, Run, Signals, running_jobs
+from .job_runner import AttemptOutcome, Pace, Run, Signals, digest_of, running_jobs
 
 _FORGOTTEN_AT_ONCE = 500
 """Jobs that one write deletes."""
@@ -62,7 +62,7 @@ class Jobs:
             request.user_id, request.agent_id, request.session_id, request.namespace
         )
         now = times.now()
-        asked = request.model_copy(update={"background": False})
+        asked = request.model_copy(update={"background": False}).model_dump_json().encode()
         job = Job(
             request.id,
             caller.tenant,
@@ -71,17 +71,16 @@ class Jobs:
             scope,
             caller.user_id,
             "queued",
-            asked.model_dump_json().encode(),
+            asked,
             self._max_attempts,
             now,
             now,
             now,
         )
         kept: Job = await self._writes.submit(PutJob(job))
-        # Or the conversation would be lost, with an answer that says it waits. Of a job that is
-        # done the request is not kept.
-        asks_the_same = kept.request in (None, job.request)
-        if not asks_the_same or (kept.collection, kept.scope) != (job.collection, job.scope):
+        # Or the conversation would be lost, with an answer that says it waits. None is left of what
+        # an older version has done.
+        if kept.request not in (None, asked, digest_of(asked)):
             raise Conflict(
                 f"there is a job {shown(job.id)} for another conversation: choose another id"
             )

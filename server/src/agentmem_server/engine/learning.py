@@ -6,11 +6,9 @@ extract: what is known of the same things -> one call of the LLM -> embed -> wha
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 from weakref import WeakValueDictionary
 
 from agentmem_client import models as m
@@ -19,62 +17,31 @@ from agentmem_client.errors import (
     Conflict,
     ExtractionFailed,
     InvalidRequest,
-    LLMNotConfigured,
     Unavailable,
 )
 from cachetools import TTLCache
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from .. import keywords, times
+from .. import times
 from ..access.callers import Caller
 from ..batcher import Batcher
-from ..cache import Cache
-from ..extraction import Extractor, Found, FoundFact
+from ..extraction import FoundFact
 from ..pauses import with_pauses
-from ..storage import (
-    Candidates,
-    Learn,
-    Learned,
-    Outcome,
-    Put,
-    Ranked,
-    Record,
-    Scope,
-    SearchRequest,
-    Source,
-    Store,
-    Write,
-    learning,
-)
+from ..storage import STALE, Learn, Learned, Outcome, Put, Source, Store, Write, learning
 from .in_flight import InFlight
 from .jobs import Jobs
 from .outcomes import failure
 from .preparing import Preparation
-from .similar import LONGEST, Candidate, exactly, find_similar
+from .reading import Read, Reader, scope_of
+from .similar import Candidate, find_similar
 
-_KNOWN = 20
-"""How many memories the LLM is shown that may say what the conversation does."""
-_LOOKED_THROUGH = 50_000
-"""How many characters of a conversation are looked through for words: what one call may be is less,
-and a body of many megabytes must hold nobody up."""
 _LONGEST_METADATA = 100_000
 """Bytes of JSON. There may be a hundred facts: a body of 32 MB must not become one of 3 GB."""
-_KEPT, _KEPT_SECONDS = 200, 600.0
-"""How many answers of the LLM are kept, and for how long: a request that is sent again, because its
-answer was lost or the database was away, costs no second call."""
-
-
+_LOOKS = 3
+"""How often it is looked for what says the same as a fact, at most."""
 _ERASED, _ERASED_SECONDS = 10_000, 3_600.0
 """How many erasures are remembered, and for how long: longer than an LLM is waited for."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What the LLM said of a conversation, and the memories that it knew the facts of, by place."""
-
-    found: Found
-    known: Mapping[int, Record]
 
 
 class Learning:
@@ -85,7 +52,7 @@ class Learning:
         writes: the queue that all writes to the store go through.
         preparation: makes writes of memories.
         in_flight: what closing waits for.
-        extractor: finds the facts; None: there is no LLM.
+        reader: has conversations read by the LLM, if there is one.
         jobs: where what is to be learnt in the background waits.
     """
 
@@ -95,16 +62,15 @@ class Learning:
         writes: Batcher[Write, Outcome],
         preparation: Preparation,
         in_flight: InFlight,
-        extractor: Extractor | None,
+        reader: Reader,
         jobs: Jobs,
     ) -> None:
         self._store = store
         self._writes = writes
         self._preparation = preparation
         self._in_flight = in_flight
-        self._extractor = extractor
+        self._reader = reader
         self._jobs = jobs
-        self._answers: Cache[_Read] = Cache(max_entries=_KEPT, ttl=_KEPT_SECONDS)
         self._turns: WeakValueDictionary[object, asyncio.Lock] = WeakValueDictionary()
         self._erased: TTLCache[tuple[str, str], float] = TTLCache(_ERASED, _ERASED_SECONDS)
 
@@ -119,7 +85,7 @@ class Learning:
             EmbedderMismatch: the collection's vectors are not made by this server.
         """
         caller.user(request.user_id)
-        self._llm().check(request.messages, request.instructions)
+        self._reader.extractor().check(request.messages, request.instructions)
         if request.metadata and len(to_json(request.metadata)) > _LONGEST_METADATA:
             raise InvalidRequest(
                 f"metadata: each fact gets it, and it has more than {_LONGEST_METADATA} bytes as "
@@ -128,16 +94,6 @@ class Learning:
         collection = await self._store.collection(caller.tenant, request.collection)
         if collection is not None:
             collection.embedding.check_given(self._preparation.server_embedding)
-
-    def _llm(self) -> Extractor:
-        if self._extractor is None:
-            raise LLMNotConfigured(
-                "learning facts needs an LLM, and this server has none: start it with "
-                "AGENTMEM_LLM_URL (the root of an OpenAI-compatible API, such as "
-                "http://localhost:11434/v1), AGENTMEM_LLM_MODEL and, if the API wants one, "
-                "AGENTMEM_LLM_KEY"
-            )
-        return self._extractor
 
     async def extract(self, caller: Caller, request: m.ExtractRequest) -> m.Extraction:
         """Learn the facts of a conversation.
@@ -148,32 +104,26 @@ class Learning:
             Conflict: the user was erased meanwhile.
             APIError: as `check`.
         """
+        done, _ = await self._extract(caller, request)
+        return done
+
+    async def _extract(
+        self, caller: Caller, request: m.ExtractRequest
+    ) -> tuple[m.Extraction, APIError | None]:
+        """What came of a conversation, and why the LLM is to be asked again, if it is."""
         await self.check(caller, request)
-        answered, began = False, time.monotonic()
-
-        async def ask() -> _Read:
-            nonlocal answered
-            answered = True
-            known = await self._known(caller, request)
-            texts = [record.content for record in known]
-            found = await self._llm().extract(request.messages, request.instructions, texts)
-            # It is kept for minutes: not with all that the LLM was shown, however large.
-            told = {fact.known for fact in found.facts if fact.known is not None}
-            return _Read(found, {place: known[place] for place in told})
-
-        read = await self._answers.get_or_compute(_digest(caller, request), ask)
-        facts = await self._learn(caller, request, read, began) if read.found.facts else []
-        spent = read.found.spent if answered else None
-        usage = (
-            m.Usage()
-            if spent is None
-            else m.Usage(
-                calls=spent.calls,
-                input_tokens=spent.input_tokens,
-                output_tokens=spent.output_tokens,
-            )
+        began = time.monotonic()
+        read = await self._reader.read(caller, request)
+        facts = await self._learn(caller, request, read, began) if read.facts else []
+        usage = m.Usage(
+            calls=read.spent.calls,
+            input_tokens=read.spent.input_tokens,
+            output_tokens=read.spent.output_tokens,
         )
-        return m.Extraction(id=request.id, status="done", facts=facts, usage=usage)
+        done = m.Extraction(
+            id=request.id, status="done", facts=facts, unusable=list(read.unusable), usage=usage
+        )
+        return done, read.failure
 
     async def hand_in(self, caller: Caller, request: m.ExtractRequest) -> m.Extraction:
         """Have the facts of a conversation learnt in the background, by a job of its id.
@@ -187,15 +137,23 @@ class Learning:
         return m.Extraction(id=request.id, status="queued", job=job)
 
     async def extract_fully(self, caller: Caller, request: m.ExtractRequest) -> m.Extraction:
-        """As `extract`, but where single facts could not be stored, which repeating may mend.
+        """As `extract`, but it fails where repeating may mend what is left over.
 
         Raises:
-            Unavailable: some could not.
+            Unavailable: some facts could not be stored, or the LLM could not be asked again about
+                those that can't be used.
         """
-        done = await self.extract(caller, request)
+        done, unasked = await self._extract(caller, request)
         failed = sum(fact.status == "failed" for fact in done.facts)
         if failed:
             raise Unavailable(f"{failed} of {len(done.facts)} facts could not be stored")
+        if unasked is not None:
+            raise type(unasked)(
+                f"{len(done.unusable)} facts of the LLM's answer can't be used, and it could not "
+                f"be asked to put them right: {unasked.message}",
+                details=unasked.details,
+                retry_after=unasked.retry_after,
+            )
         return done
 
     async def extract_many(
@@ -208,7 +166,7 @@ class Learning:
         Raises:
             LLMNotConfigured: there is no LLM.
         """
-        self._llm()
+        self._reader.extractor()
 
         async def one(request: m.ExtractRequest | APIError) -> m.Extraction:
             if isinstance(request, APIError):
@@ -228,54 +186,24 @@ class Learning:
 
     def forget(self, tenant: str, user_id: str) -> None:
         """Let go of what is kept of conversations; what is under way of a user is not stored."""
-        self._answers.clear()
+        self._reader.forget()
         self._erased[tenant, user_id] = time.monotonic()
-
-    async def _known(self, caller: Caller, request: m.ExtractRequest) -> list[Record]:
-        """Memories of the very scope that have words of the conversation, the best first."""
-        collection = await self._store.collection(caller.tenant, request.collection)
-        if collection is None:
-            return []
-        terms = _terms(request.messages)
-        found = await self._store.search(
-            collection,
-            SearchRequest(
-                exactly(_scope(caller, request)), None, terms, 2 * _KNOWN, rank=_by_keyword
-            ),
-        )
-        may_say_it = (
-            record
-            for record, _ in found
-            if record.scope == _scope(caller, request) and len(record.content) <= LONGEST
-        )
-        return list(islice(may_say_it, _KNOWN))
 
     def _check_not_erased(self, tenant: str, user_id: str | None, began: float) -> None:
         if self._erased.get((tenant, user_id or ""), 0.0) > began:
             raise Conflict("the user was erased while the LLM read the conversation")
 
     async def _learn(
-        self, caller: Caller, request: m.ExtractRequest, read: _Read, began: float
+        self, caller: Caller, request: m.ExtractRequest, read: Read, began: float
     ) -> list[m.Fact]:
-        scope = _scope(caller, request)
+        scope = scope_of(caller, request)
         self._check_not_erased(caller.tenant, scope.user_id, began)
         with self._in_flight:
-            candidates = await self._prepared(caller, request, _distinct(read.found.facts))
+            candidates = await self._prepared(caller, request, _distinct(read.facts))
             place = (caller.tenant, request.collection, scope)
-            # One after the other: of two that say the same, the second finds the first. It is what
-            # one server can promise; that equal facts are stored once, the store does.
+            # One after the other: of two that say the same, the second finds the first.
             async with self._turns.setdefault(place, asyncio.Lock()):
-                collection = await self._store.collection(caller.tenant, request.collection)
-                await find_similar(self._store, collection, candidates, read.known)
-                learns = [
-                    Learn(put.tenant, put.collection, put.embedding, put.records[0], one.similar)
-                    for one in candidates
-                    if isinstance(put := one.put, Put)
-                ]
-                # Embedding and waiting for others took their time.
-                self._check_not_erased(caller.tenant, scope.user_id, began)
-                learned = iter(await self._writes.submit_many(learns))
-        outcomes = [next(learned) if isinstance(one.put, Put) else one.put for one in candidates]
+                outcomes = await self._stored(caller, request, read, candidates, began)
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if errors and len(errors) == len(outcomes) and isinstance(errors[0], Unavailable):
             raise errors[0]
@@ -283,6 +211,42 @@ class Learning:
             _outcome(request, candidate, outcome)
             async for candidate, outcome in with_pauses(zip(candidates, outcomes, strict=True))
         ]
+
+    async def _stored(
+        self,
+        caller: Caller,
+        request: m.ExtractRequest,
+        read: Read,
+        candidates: Sequence[Candidate],
+        began: float,
+    ) -> list[Learned | Exception]:
+        """What came of the candidates, in their order.
+
+        Other servers, and callers that add memories, may write to the scope between the look at
+        what is similar and the write. Then it is looked anew, but not for ever.
+        """
+        outcomes: list[Learned | Exception | Literal["stale"]] = [
+            STALE if isinstance(one.put, Put) else one.put for one in candidates
+        ]
+        for looks_left in reversed(range(_LOOKS)):
+            places = [place for place, outcome in enumerate(outcomes) if outcome == STALE]
+            if not places:
+                break
+            since = await self._store.last_event() if looks_left else None
+            collection = await self._store.collection(caller.tenant, request.collection)
+            again = [candidates[place] for place in places]
+            await find_similar(self._store, collection, again, read.known)
+            learns = [
+                Learn(put.tenant, put.collection, put.embedding, put.records[0], one.similar, since)
+                for one in again
+                if isinstance(put := one.put, Put)
+            ]
+            # Embedding and waiting for others took their time.
+            self._check_not_erased(caller.tenant, caller.user(request.user_id), began)
+            learned = await self._writes.submit_many(learns)
+            for place, outcome in zip(places, learned, strict=True):
+                outcomes[place] = outcome
+        return [outcome for outcome in outcomes if outcome != STALE]
 
     async def _prepared(
         self, caller: Caller, request: m.ExtractRequest, facts: Sequence[FoundFact]
@@ -304,34 +268,6 @@ class Learning:
                 record.sources = [Source(_message_ids(request, fact), None, record.created_at)]
             candidates.append(Candidate(fact, put))
         return candidates
-
-
-def _terms(messages: Sequence[m.Message]) -> list[str]:
-    """The words that most messages have, of as much as is read."""
-    said: Counter[str] = Counter()
-    left = _LOOKED_THROUGH
-    for message in messages:
-        said.update(set(keywords.keyword_query(message.content[:left])))
-        left -= len(message.content)
-        if left <= 0:
-            break
-    return [term for term, _ in said.most_common(keywords.MAX_TERMS)]
-
-
-def _by_keyword(found: Candidates) -> Ranked:
-    return found.keyword_ids, found.keyword_scores
-
-
-def _scope(caller: Caller, request: m.ExtractRequest) -> Scope:
-    namespace = None if request.namespace is None else tuple(request.namespace)
-    return Scope(caller.user(request.user_id), request.agent_id, request.session_id, namespace)
-
-
-def _digest(caller: Caller, request: m.ExtractRequest) -> bytes:
-    """The same for requests that say the same, whatever their ids."""
-    said = request.model_dump_json(exclude={"id", "background"}).encode()
-    whose = to_json([caller.tenant, caller.user_id])
-    return blake2b(whose + said, digest_size=16).digest()
 
 
 def _distinct(facts: Sequence[FoundFact]) -> list[FoundFact]:

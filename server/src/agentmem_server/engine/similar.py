@@ -63,6 +63,7 @@ async def find_similar(
     async for place, one in with_pauses(enumerate(candidates)):
         if not isinstance(one.put, Put):
             continue
+        one.similar = one.similarity = None
         fact = _record(one)
         if collection is not None:
             told = None if one.fact.known is None else known[one.fact.known]

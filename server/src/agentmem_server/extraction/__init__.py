@@ -1,7 +1,7 @@
 """Extractors: what finds facts in a conversation, and how one is opened."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +15,7 @@ from .budget import Bounds
 if TYPE_CHECKING:  # it needs an extra
     from .extractor import LLMExtractor
 
-__all__ = ["Bounds", "Extractor", "Found", "FoundFact", "Spent", "open_extractor"]
+__all__ = ["Bounds", "Extractor", "Found", "FoundFact", "Problem", "Spent", "open_extractor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,34 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with an answer, or with one of its facts.
+
+    Attributes:
+        text: for who answered, and for people.
+        content: the fact's sentence, where it has one.
+    """
+
+    text: str
+    content: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """The facts in a conversation, in its order; none is an answer too."""
+    """The facts in a conversation, in its order; none is an answer too.
+
+    Attributes:
+        facts: those that can be used.
+        problems: of each of the others.
+        repair: asks the LLM to put these right, which costs one more call, and answers with the
+            facts of both calls; it can be tried again where it fails, as `Extractor.extract` does.
+            None: there are none, or the LLM was asked to.
+    """
 
     facts: Sequence[FoundFact]
     spent: Spent = field(default_factory=Spent)
+    problems: Sequence[Problem] = ()
+    repair: Callable[[], Awaitable["Found"]] | None = None
 
 
 class Extractor(Protocol):
@@ -83,6 +106,9 @@ class Extractor(Protocol):
 
         ``known`` are memories about the same things. Whether a fact says what one of them does is a
         question of meaning, and the LLM that reads both can tell.
+
+        Of an answer that is usable in part, that part is answered, and the rest can be repaired
+        (`Found.repair`); one that isn't usable at all is repaired at once.
 
         Raises:
             InvalidRequest: the conversation is longer than one call may be.

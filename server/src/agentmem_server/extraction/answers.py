@@ -22,7 +22,7 @@ from agentmem_client.json_values import check_text
 from agentmem_client.models import FactType, Message
 
 from ..times import to_microseconds
-from . import FoundFact
+from . import FoundFact, Problem
 from .prompt import TYPES
 
 MAX_CONTENT = 4_000
@@ -47,7 +47,7 @@ class Reading:
     """
 
     facts: list[FoundFact] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     is_json: bool = True
 
 
@@ -62,13 +62,13 @@ def read_answer(text: str, messages: Sequence[Message], known: Collection[int] =
     """
     found = _find_facts(text)
     if isinstance(found, str):
-        return Reading(problems=[found], is_json=False)
+        return Reading(problems=[Problem(found)], is_json=False)
     reading = Reading()
     for number, raw in enumerate(found):
         try:
             reading.facts.append(_fact(raw, messages, known))
         except _Wrong as error:
-            reading.problems.append(f"facts[{number}]: {error}")
+            reading.problems.append(Problem(f"facts[{number}]: {error}", _sentence(raw)))
     return reading
 
 
@@ -146,6 +146,14 @@ def _content(raw: Any) -> str:
         return check_text(raw.strip())
     except ValueError as error:
         raise _Wrong(f'"content" {error}') from None
+
+
+def _sentence(raw: Any) -> str | None:
+    """What a fact that can't be used says, where at least that can be read."""
+    try:
+        return _content(raw.get("content")) if isinstance(raw, dict) else None
+    except _Wrong:
+        return None
 
 
 def _type(raw: Any) -> FactType:

@@ -1,6 +1,7 @@
 """Facts by an LLM."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import openai
@@ -9,10 +10,10 @@ from agentmem_client.models import Message
 from limits.aio.storage import Storage
 
 from ..telemetry.watch import Watch
-from . import Found
-from .answers import read_answer
+from . import Found, FoundFact
+from .answers import Reading, read_answer
 from .budget import Bounds, Budget
-from .chat import Chat
+from .chat import Answer, Chat
 from .prompt import (
     Prompt,
     estimated_tokens,
@@ -89,29 +90,53 @@ class LLMExtractor:
         read = partial(read_answer, messages=messages, known=shown)
         async with self.budget.conversation():
             answer = await self._chat.ask(prompt, read)
-            facts, spent = answer.reading.facts, answer.spent
-            if answer.reading.problems:
-                again = repair_prompt(
-                    prompt,
-                    answer.text,
-                    answer.reading.problems,
-                    some_are_good=bool(facts),
-                    max_tokens=self._bounds.max_tokens,
-                )
-                repaired = await self._chat.ask(again, read)
-                if repaired.reading.problems:
-                    raise ExtractionFailed(
-                        "the LLM's answer can't be used, nor what it made of it when asked again: "
-                        f"{repaired.reading.problems[0]}",
-                        details={"reason": "malformed"},
-                    )
-                facts = facts + repaired.reading.facts
-                spent = spent + repaired.spent
-        return Found(sorted(facts, key=lambda fact: fact.messages), spent)
+            if answer.reading.problems and not answer.reading.facts:
+                repaired = await self._repaired(prompt, read, answer)
+                return replace(repaired, spent=answer.spent + repaired.spent)
+
+        async def repair() -> Found:
+            async with self.budget.conversation():
+                return await self._repaired(prompt, read, answer)
+
+        facts, problems = _in_order(answer.reading.facts), answer.reading.problems
+        return Found(facts, answer.spent, problems, repair if problems else None)
+
+    async def _repaired(
+        self, prompt: Prompt, read: Callable[[str], Reading], first: Answer
+    ) -> Found:
+        """What comes of asking for the problems of an answer to be put right, and what that cost.
+
+        Raises:
+            ExtractionFailed: nothing can be used.
+        """
+        good, problems = first.reading.facts, first.reading.problems
+        again = repair_prompt(
+            prompt,
+            first.text,
+            problems,
+            some_are_good=bool(good),
+            max_tokens=self._bounds.max_tokens,
+        )
+        second = await self._chat.ask(again, read)
+        facts = good + second.reading.facts
+        if second.reading.is_json or not good:
+            problems = second.reading.problems
+        if problems and not facts:
+            raise ExtractionFailed(
+                "the LLM's answer can't be used, nor what it made of it when asked again: "
+                f"{problems[0].text}",
+                details={"reason": "malformed"},
+            )
+        return Found(_in_order(facts), second.spent, problems)
 
     async def close(self) -> None:
         """Close the connections to the LLM."""
         await self._client.close()
+
+
+def _in_order(facts: Iterable[FoundFact]) -> list[FoundFact]:
+    """Facts in the order in which the conversation says them."""
+    return sorted(facts, key=lambda fact: fact.messages)
 
 
 def open_llm_extractor(

@@ -6,6 +6,8 @@ from typing import Any, get_args
 
 from agentmem_client.models import FactType, Message
 
+from . import Problem
+
 Prompt = list[dict[str, str]]
 """Messages of OpenAI's chat API."""
 
@@ -122,10 +124,10 @@ def fitting(known: Sequence[str], tokens: int) -> dict[int, str]:
 
 
 def repair_prompt(
-    first: Prompt, answer: str, problems: Sequence[str], *, some_are_good: bool, max_tokens: int
+    first: Prompt, answer: str, problems: Sequence[Problem], *, some_are_good: bool, max_tokens: int
 ) -> Prompt:
     """What is asked after an answer that can't be used, or of which some facts can't."""
-    listed = "\n".join(f"- {problem}" for problem in problems)[:_LONGEST_PROBLEMS]
+    listed = "\n".join(f"- {problem.text}" for problem in problems)[:_LONGEST_PROBLEMS]
     wish = (_REPAIR_SOME if some_are_good else _REPAIR_ALL).format(problems=listed)
     said = answer[: max_tokens * _CHARACTERS_A_TOKEN]
     # Some APIs refuse a message without text.

@@ -2,7 +2,7 @@
 
 from . import labels
 from .reads import EventsRequest
-from .records import Collection
+from .records import Collection, Scope
 from .sql import Dialect, Sql, all_of
 
 
@@ -12,6 +12,20 @@ def of_memory(collection: Collection, id: str, user_id: str | None, after: int) 
     if user_id is not None:
         parts.append(Sql("e.user_id = ?", (user_id,)))
     return all_of(parts)
+
+
+def of_scope(collection: Collection, scope: Scope, after: int, until: int) -> Sql:
+    """The events ``e`` of a very scope, after one event and up to another one.
+
+    These are few, and found by their ids: the plus keeps each database from other indexes.
+    """
+    namespace = None if scope.namespace is None else labels.encode(scope.namespace)
+    return Sql(
+        "e.eid > ? AND e.eid <= ? AND +e.cid = ? AND e.user_id IS NOT DISTINCT FROM ? "
+        "AND e.agent_id IS NOT DISTINCT FROM ? AND e.session_id IS NOT DISTINCT FROM ? "
+        "AND e.namespace IS NOT DISTINCT FROM ?",
+        (after, until, collection.key, scope.user_id, scope.agent_id, scope.session_id, namespace),
+    )
 
 
 def of_tenant(tenant: str, request: EventsRequest, dialect: Dialect) -> Sql:

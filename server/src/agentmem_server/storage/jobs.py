@@ -20,7 +20,7 @@ class Job:
         id: unique in its tenant.
         caller: the user that the caller was bound to, if any: sees nobody else's jobs.
         scope: of what it is about.
-        request: JSON; None once it isn't needed any more.
+        request: JSON; once the job is done, what `FinishJob` leaves of it.
         run_at: when it is to be tried, at the earliest; None where it is not to be tried.
         lease_until: of a running one, when another server may take it up.
         attempts: how often it was taken up. Names the attempt under way: who was late finds that
@@ -80,9 +80,9 @@ class FinishJob:
     """Say what came of an attempt. Answers whether it counted (bool).
 
     It doesn't where the job is gone or has a later attempt. ``status`` is ``queued`` where it is to
-    be tried again, at ``run_at``; ``done`` ends what is known of the request. Where ``released``,
-    the attempt is taken back, and the error of the one before stays: the server stopped before it
-    was done.
+    be tried again, at ``run_at``; where it is ``done``, ``request`` is all that is kept of the
+    request. Where ``released``, the attempt is taken back, and the error of the one before stays:
+    the server stopped before it was done.
     """
 
     seq: int
@@ -92,6 +92,7 @@ class FinishJob:
     run_at: int | None = None
     error: bytes | None = None
     result: bytes | None = None
+    request: bytes | None = None
     released: bool = False
 
 

@@ -109,7 +109,8 @@ class Record:
     where there is none, None where they were not read or don't change. ``tokens`` go with
     ``vectors`` into the store and are not read back: the signs of token vectors, as
     `embedding.signs` has them, None where none are known. ``seq`` and ``version`` are the store's
-    to give.
+    to give. ``rendered`` is how it is answered where somebody has made that: it is of this very
+    record, and not taken over by one that is made of it.
     """
 
     id: str
@@ -134,6 +135,7 @@ class Record:
     version: int = field(default=1, compare=False)
     vectors: bytes | None = None
     tokens: bytes | None = field(default=None, compare=False)
+    rendered: bytes | None = field(default=None, init=False, compare=False, repr=False)
 
     @property
     def scope(self) -> Scope:

@@ -40,12 +40,16 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Learn:
-    """Store a record unless what it says is known. Answers `Learned`.
+    """Store a record unless what it says is known. Answers `Learned`, or `STALE`.
 
     Known is what a living record of the same scope says that has a `learning.fact_id` of this one;
     or else ``similar``, the id and the content of a record that was found to say it in other words,
     if that record is still there, of this scope, and has this content. It gets the record's sources
     (`learning.linked`). The record's id is the store's to give.
+
+    ``since`` is the last event before ``similar`` was looked for. Where the record is not known,
+    and its scope has had events since, before this transaction, nothing is stored and the answer is
+    `STALE`: look again. None: it is stored in any case.
     """
 
     tenant: str
@@ -53,6 +57,7 @@ class Learn:
     embedding: Embedding
     record: Record
     similar: tuple[str, str] | None = None
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Update:
 
 
 STALE: Final = "stale"
-"""An update was prepared for a record that has changed since: read it again, prepare again."""
+"""A write was prepared for what has changed since: read that again, prepare again."""
 
 
 @dataclass(frozen=True, slots=True)

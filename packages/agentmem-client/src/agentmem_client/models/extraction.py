@@ -117,6 +117,9 @@ class Extraction(Answer):
     status: Literal["done", "queued", "failed"]
     """``queued``: a job has it. ``failed``: nothing was stored, and it can be sent again."""
     facts: list[Fact] = Field(default_factory=list)
+    unusable: list[ErrorBody] = Field(default_factory=list)
+    """Why each of the other facts that the LLM gave can't be used, nor what it made of it when it
+    was asked again, or could not be; ``details`` has the fact's ``content``, if it has any."""
     usage: Usage | None = None
     job: "Job | None" = None
     error: ErrorBody | None = None

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from agentmem_client.models import Action
 
-from .. import Collection, Record, Update
+from .. import Collection, Record, Scope, Update, event_rows
 from .clock import Clock
 from .connections import Connection
+from .dialect import numbered
 from .draft import Draft, Entry, Key, namespace_text
 
 _KEPT = (
@@ -42,6 +43,22 @@ class History:
         self._connection = connection
         self._clock = clock
         self._draft = draft
+        self._had: dict[tuple[int, Scope, int], bool] = {}
+
+    async def has_events(
+        self, collection: Collection, scope: Scope, after: int, until: int
+    ) -> bool:
+        """Whether there are events of a very scope after one event and up to another one."""
+        if after >= until:
+            return False
+        key = (collection.key, scope, after)
+        if key not in self._had:
+            condition = event_rows.of_scope(collection, scope, after, until)
+            self._had[key] = await self._connection.fetchval(
+                f"SELECT EXISTS (SELECT FROM event e WHERE {numbered(condition)})",
+                *condition.parameters,
+            )
+        return self._had[key]
 
     def added(self, collection: Collection, record: Record, at: int) -> None:
         """A memory is new; its version is given."""

@@ -69,6 +69,14 @@ async def counts(connection: Connection) -> Mapping[JobStatus, int]:
     return {row[0]: row[1] for row in found}
 
 
+async def undone(connection: Connection, tenant: str) -> int:
+    """How many jobs of a tenant wait, run, or have failed."""
+    count: int = await connection.fetchval(
+        "SELECT count(*) FROM job WHERE tenant = $1 AND status <> 'done'", tenant
+    )
+    return count
+
+
 async def put(connection: Connection, job: Job) -> Job:
     """Keep a new job; one of this id that is there already stays.
 
@@ -121,7 +129,7 @@ async def finish(connection: Connection, write: FinishJob) -> bool:
         "UPDATE job SET status = $1, due_at = $2, updated_at = $3, result = $4, "
         "attempts = attempts - $5::boolean::integer, "
         "error = CASE WHEN $5 THEN error ELSE $6 END, "
-        "request = CASE WHEN $1 = 'done' THEN NULL ELSE request END "
+        "request = CASE WHEN $1 = 'done' THEN $9 ELSE request END "
         "WHERE seq = $7 AND status = 'running' AND attempts = $8 RETURNING true",
         write.status,
         write.run_at if write.status == "queued" else None,
@@ -131,6 +139,7 @@ async def finish(connection: Connection, write: FinishJob) -> bool:
         write.error,
         write.seq,
         write.attempt,
+        write.request,
     )
     return finished is not None
 

@@ -60,6 +60,7 @@ class Operation:
         self._connection = connection
         self._dialect = dialect
         self._clock = clock
+        self._last_event = clock.eid
         self._collections: dict[Name, Collection | None] = {}
         self.keywords = PendingKeywords(connection)
         self.draft = Draft(connection, self.keywords)
@@ -133,7 +134,7 @@ class Operation:
         self._change(collection, entry, stored, now)
         return Stored(stored, created=False)
 
-    async def learn(self, write: Learn) -> Learned:
+    async def learn(self, write: Learn) -> Learned | Literal["stale"]:
         """Store a record unless what it says is known."""
         record = write.record
         collection = await self._collection(write.tenant, write.collection)
@@ -155,6 +156,10 @@ class Operation:
             similar = await self.draft.entry(collection, write.similar[0])
             if learning.is_still(similar.record, record, write.similar[1]):
                 return self._link(collection, similar, record)
+        if write.since is not None and await self.history.has_events(
+            collection, record.scope, write.since, self._last_event
+        ):
+            return STALE
         put = Put(write.tenant, write.collection, write.embedding, [record])
         return Learned((await self._put_record(collection, record, put)).record, created=True)
 

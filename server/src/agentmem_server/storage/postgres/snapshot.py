@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from ... import times
 from .. import EVERYBODY, Collection, Record, Selection, memory_rows
 from ..sql import Dialect
-from . import collections, reader, rows, schema
+from . import collections, jobs, reader, rows, schema
 from .blocking import BlockingConnection, check_version
 from .connections import Address, Connection, set_up
 from .dialect import dialect_of, numbered
@@ -57,6 +57,10 @@ class PostgresSnapshot:
         return self._connection.run(
             "read", reader.get, self._dialect, collection, Selection(ids=ids), True
         )
+
+    def undone_jobs(self, tenant: str) -> int:
+        """How many jobs of a tenant wait, run, or have failed."""
+        return self._connection.run("read", jobs.undone, tenant)
 
     async def _page(
         self, connection: Connection, collection: Collection, after: int, with_vectors: bool

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 import apsw
 from agentmem_client.models import Action
 
-from .. import Collection, Record, Update, labels
+from .. import Collection, Record, Scope, Update, event_rows, labels
 
 _KEPT = (
     "rid, content, metadata, type, importance, event_at, expires_at, created_at, updated_at, "
@@ -219,6 +219,17 @@ def last_event(connection: apsw.Connection) -> int:
     """The id of the last event, whether it is kept or not."""
     found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
     return 0 if found is None else cast("int", found[0])
+
+
+def has_events(
+    connection: apsw.Connection, collection: Collection, scope: Scope, after: int, until: int
+) -> bool:
+    """Whether there are events of a very scope after one event and up to another one."""
+    condition = event_rows.of_scope(collection, scope, after, until)
+    found = connection.execute(
+        f"SELECT 1 FROM event e WHERE {condition.text} LIMIT 1", condition.parameters
+    )
+    return after < until and found.fetchone() is not None
 
 
 def last_forgotten(connection: apsw.Connection) -> int:

@@ -57,6 +57,14 @@ def counts(connection: apsw.Connection) -> Mapping[JobStatus, int]:
     return dict(cast("list[tuple[JobStatus, int]]", found))
 
 
+def undone(connection: apsw.Connection, tenant: str) -> int:
+    """How many jobs of a tenant wait, run, or have failed."""
+    count: int = connection.execute(
+        "SELECT count(*) FROM job WHERE tenant = ? AND status <> 'done'", (tenant,)
+    ).get
+    return count
+
+
 def put(connection: apsw.Connection, job: Job) -> Job:
     """Keep a new job; one of this id that is there already stays.
 
@@ -132,6 +140,8 @@ def finish(connection: apsw.Connection, write: FinishJob) -> bool:
         return False
     if write.status == "done":
         connection.execute("DELETE FROM job_request WHERE seq = ?", (write.seq,))
+        if write.request is not None:
+            connection.execute("INSERT INTO job_request VALUES (?, ?)", (write.seq, write.request))
     return True
 
 

@@ -124,16 +124,18 @@ class NewMemories:
         self.flushed += self._connection.total_changes() - before
         for collection, record, _ in added:
             self._keywords.added(collection.key, record)
-        self._after_commit.append(partial(self._note_vectors, added))
+        self._after_commit.append(partial(self._tell, added))
 
     def forget(self) -> None:
         """They are not stored after all."""
         self._pending.clear()
         self._last_rid = None
 
-    def _note_vectors(self, added: list[history.Added]) -> None:
+    def _tell(self, added: list[history.Added]) -> None:
         for collection, record, _ in added:
             self._state.put_vectors(collection, record.seq, record.vectors, record.expires_at)
+        for cid, user_id in {(collection.key, record.user_id) for collection, record, _ in added}:
+            self._state.kept.added(cid, user_id)
 
 
 def row(collection: Collection, record: Record) -> tuple[object, ...]:

@@ -43,12 +43,25 @@ from .memory_state import MemoryState
 class Operation:
     """What each write does; `undo` is its part of taking it back.
 
+    Args:
+        connection: in the transaction.
+        state: what is kept in memory.
+        memories: as the transaction has them.
+        last_event: the last one before the transaction.
+
     Attributes:
         touched: collections that it wrote to beside the one that the write names: (tenant, name).
     """
 
-    def __init__(self, connection: apsw.Connection, state: MemoryState, memories: Memories) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        state: MemoryState,
+        memories: Memories,
+        last_event: int,
+    ) -> None:
         self._connection = connection
+        self._last_event = last_event
         self._state = state
         self._memories = memories
         self._made: list[Collection] = []
@@ -95,7 +108,7 @@ class Operation:
         self._change(collection, before, stored, now)
         return Stored(stored, created=False)
 
-    def learn(self, write: Learn) -> Learned:
+    def learn(self, write: Learn) -> Learned | Literal["stale"]:
         """Store a record unless what it says is known."""
         collection = self._state.draft(write.tenant, write.collection)
         record = write.record
@@ -117,6 +130,10 @@ class Operation:
             similar = self._memories.find(collection, write.similar[0])
             if learning.is_still(similar, record, write.similar[1]):
                 return self._link(collection, similar, record)
+        if write.since is not None and history.has_events(
+            self._connection, collection, record.scope, write.since, self._last_event
+        ):
+            return STALE
         put = Put(write.tenant, write.collection, write.embedding, [record])
         return Learned(self._put_record(collection, record, put).record, created=True)
 
@@ -238,6 +255,8 @@ class Operation:
             "UPDATE memory SET archived = ?, updated_at = ?, version = ? WHERE rid = ?",
             [(write.archived, now, record.version, record.seq) for record in changed],
         )
+        for record in changed:
+            self._memories.changed(collection, record.seq, record.user_id)
         return changed
 
     def refresh(self, write: Refresh) -> int:
@@ -248,10 +267,10 @@ class Operation:
         condition = rows.condition(collection, Selection(ids=write.ids), write.at)
         found = self._connection.execute(
             f"UPDATE memory AS m SET expires_at = ? + ttl WHERE {condition.text} "
-            "AND ttl IS NOT NULL RETURNING rid, expires_at",
+            "AND ttl IS NOT NULL RETURNING rid, expires_at, user_id",
             (write.at, *condition.parameters),
         ).fetchall()
-        self._memories.expire(collection, cast("list[tuple[int, int]]", found))
+        self._memories.expire(collection, cast("list[tuple[int, int, str | None]]", found))
         return len(found)
 
     def restore(self, write: Restore) -> Record:

@@ -10,7 +10,7 @@ from agentmem_client.errors import NotFound, Unavailable
 from ... import times
 from .. import EVERYBODY, Collection, Record, Selection
 from ..memory_rows import COLUMNS, to_record
-from . import reader, rows, schema
+from . import jobs, reader, rows, schema
 from .memory_state import MemoryState
 
 
@@ -47,6 +47,10 @@ class SqliteSnapshot:
     def get(self, collection: Collection, ids: Sequence[str]) -> list[Record]:
         """The records with these ids and their vectors, in this order; missing ones are skipped."""
         return reader.get(self._connection, collection, Selection(ids=ids), True)
+
+    def undone_jobs(self, tenant: str) -> int:
+        """How many jobs of a tenant wait, run, or have failed."""
+        return jobs.undone(self._connection, tenant)
 
 
 @contextmanager

@@ -106,17 +106,20 @@ class Writer:
             except _HalfDone:
                 batch = self._apply(writes, singly=True)
             last_event = history.last_event(self._connection)
+            self._state.kept.commit_begins()
             self._connection.execute("COMMIT")
         except BaseException as error:
             self._take_back()
+            self._state.kept.commit_failed()
             if isinstance(error, apsw.Error):
                 raise Unavailable(f"the database could not be written: {error}") from error
             raise
-        self._state.publish_draft()
-        for apply in batch.after_commit:
-            apply()
-        # Last, so that nobody caches under a new version what the old state answered.
-        self._state.bump(batch.touched)
+        with self._state.kept.following():
+            self._state.publish_draft()
+            for apply in batch.after_commit:
+                apply()
+            # Last, so that nobody caches under a new version what the old state answered.
+            self._state.bump(batch.touched)
         self._residue |= any(isinstance(write, Erase | Purge) for write in writes)
         cleaning = Erase | Purge | Sweep | Forget
         if self._residue and any(isinstance(write, cleaning) for write in writes):
@@ -143,7 +146,7 @@ class Writer:
         for write in writes:
             if singly or not isinstance(write, Put):
                 memories.new.flush()
-            operation = Operation(self._connection, self._state, memories)
+            operation = Operation(self._connection, self._state, memories, self._last_event)
             changes = memories.changes
             before = memories.mark() if singly else None
             if singly:
