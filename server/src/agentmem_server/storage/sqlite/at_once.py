@@ -6,7 +6,7 @@ the search to a thread that reads, which also makes known what was not.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -44,15 +44,23 @@ class SqliteAtOnce:
         path: of the file.
         state: what is in memory of it.
         watch: is told how long each search took.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, path: Path, state: MemoryState, watch: Watch) -> None:
+    def __init__(
+        self,
+        path: Path,
+        state: MemoryState,
+        watch: Watch,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._connection = schema.connect(path, readonly=True)
         self._connection.execute(_CACHE)
         self._connection.set_busy_timeout(0)
         self._connection.execute("SELECT 1 FROM memory").fetchone()  # reads the schema
         self._state = state
         self._watch = watch
+        self._clock = clock
         self._reads_again = 0.0
         self._pause = _PAUSE
 
@@ -144,18 +152,17 @@ class SqliteAtOnce:
         self, collection: Collection, rids: list[int], request: SearchRequest
     ) -> dict[int, KeptRow] | None:
         """Rows of the file, which are kept from here on; None where they can't be had at once."""
-        kept = self._state.kept
-        moment, started = kept.moment, time.monotonic()
+        kept, started = self._state.kept, self._clock()
         if request.render is None or len(rids) > _MOST_READ or started < self._reads_again:
             return None
-        if moment is None:  # the file may be ahead of memory
+        if not kept.says_as_file(collection.key, rids):
             return None
         try:
             records = reader.fetch(self._connection, np.array(rids, dtype=np.int64), False)
         except apsw.Error:  # a thread that reads may wait, and says what is wrong
             return None
-        self._took(time.monotonic() - started)
-        if kept.moment != moment or len(records) < len(rids):
+        self._took(self._clock() - started)
+        if len(records) < len(rids):
             return None
         read = {
             rid: KeptRow(collection.key, request.render(record), record.expires_at)
@@ -168,7 +175,7 @@ class SqliteAtOnce:
     def _took(self, seconds: float) -> None:
         """A read took so long: many slow ones are far apart, a single one changes little."""
         if seconds > _SLOW:
-            self._reads_again = time.monotonic() + self._pause
+            self._reads_again = self._clock() + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         else:
             self._pause = _PAUSE
