@@ -269,3 +269,14 @@ async def test_what_is_kept_can_be_had_without_computing(
     assert cache.kept("a") is None
     assert (cache.hits, cache.misses) == (1, 1)
     assert source.computed == ["a"]
+
+
+async def test_what_was_computed_without_waiting_is_kept() -> None:
+    cache: Cache[str] = Cache(max_entries=2, ttl=9)
+    assert cache.kept("a") is None
+    cache.put("a", "one")
+    assert cache.kept("a") == "one"
+    assert (cache.hits, cache.misses) == (1, 1)
+    none: Cache[str] = Cache(max_entries=0, ttl=9)
+    none.put("a", "one")
+    assert none.kept("a") is None

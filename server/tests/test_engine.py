@@ -1586,3 +1586,38 @@ async def test_a_search_that_finds_nothing_to_refresh_is_kept(
     for _ in range(3):
         assert set(await found(engine, "x", refresh_ttl=True)) == {"a", "b"}
     assert store.searches == 4
+
+
+async def test_a_search_leaves_its_request_as_it_was(engine: Engine) -> None:
+    """It is kept for all who ask the same again."""
+    for number in range(3):
+        fields = {"user_id": "u", "session_id": "s", "metadata": {"n": number}, "ttl": 60}
+        await engine.add(TENANT, memory(f"cat {number}", id=f"{number}", **fields))
+    request = m.SearchRequest.model_validate(
+        {
+            "query": "cat",
+            "embedding": vector_of("cat").tolist(),
+            "user_id": "u",
+            "filters": {"$and": [{"n": {"$gte": 0}}, {"$not": {"n": {"$in": [2]}}}]},
+            "mmr": {},
+            "recency": {"weight": 0.2},
+            "importance": {"weight": 0.2},
+            "explain": True,
+            "include_embeddings": True,
+            "refresh_ttl": True,
+        }
+    )
+    before = request.model_dump_json()
+    for _ in range(2):
+        hits = m.SearchAnswer.model_validate_json(await engine.search(TENANT, request)).hits
+        assert {hit.id for hit in hits} == {"0", "1"}
+    assert request.model_dump_json() == before
+
+
+async def test_searches_that_are_known_are_forgotten_with_a_user(engine: Engine) -> None:
+    request = m.SearchRequest(query="what ann's doctor said")
+    for _ in range(2):
+        engine.known_searches.add(b"...", request)
+    assert len(engine.known_searches) == 1
+    await engine.history.erase(TENANT, "ann")
+    assert len(engine.known_searches) == 0

@@ -11,8 +11,11 @@ from agentmem_server.access.callers import Caller
 from agentmem_server.access.keyring import Keyring
 from agentmem_server.access.windows import Windows
 from agentmem_server.addresses import client_network, is_loopback, parse_networks
+from agentmem_server.middleware.failures import Failures
 from agentmem_server.middleware.rate_limit import RateLimit
+from agentmem_server.middleware.request_report import RequestReport
 from agentmem_server.storage import ApiKey, Outcome, Write
+from agentmem_server.telemetry.metrics import Metrics
 
 Message = dict[str, Any]
 NO_KEY = Unauthorized("send a key")
@@ -43,13 +46,17 @@ class Clock:
 
 
 class Asker:
-    """Sends requests through the limit; what is behind it answers 200."""
+    """Sends requests through the limit; what is behind it answers 200.
+
+    What is in front of it answers refusals, and puts into each answer what is told in its headers.
+    """
 
     def __init__(self, *, rate: float = 2.0, open_rate: float = 0.0, has_keys: bool = True) -> None:
         self.clock = Clock()
         self.reached = 0
         keyring = Keyring(NoKeys(), "k" * 32 if has_keys else None, rate)
-        self.limit = RateLimit(self._behind, keyring, open_rate, Windows(clock=self.clock))
+        limit = RateLimit(self._behind, keyring, open_rate, Windows(clock=self.clock))
+        self.app = RequestReport(Failures(limit, routes=[]), Metrics("1"))
 
     async def _behind(
         self,
@@ -81,14 +88,16 @@ class Asker:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        scope = {
+        scope: dict[str, Any] = {
             "type": kind,
             "path": path,
+            "headers": [],
+            **({"method": "GET"} if kind == "http" else {}),
             "client": None if client is None else (client, 1),
             "state": {"access": access},
             "extensions": extensions or {},
         }
-        await self.limit(scope, receive, send)
+        await self.app(scope, receive, send)
         return sent
 
     async def ask(self, *arguments: Any, **options: Any) -> tuple[int, dict[str, str]]:

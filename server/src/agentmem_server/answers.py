@@ -9,13 +9,8 @@ from agentmem_client.errors import APIError
 from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocketClose
 
 from .pauses import with_pauses
-
-ANSWER_STARTS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
-"""The messages that an answer begins with, and its headers."""
 
 
 def answer(model: BaseModel, status: int = 200) -> Response:
@@ -39,7 +34,22 @@ async def memories_answer(memories: Sequence[m.Memory], **others: Any) -> Respon
 
 def json_answer(body: bytes, status: int = 200) -> Response:
     """Encoded JSON as an answer."""
-    return Response(body, status, media_type="application/json")
+    return _EncodedJSON(body, status)
+
+
+class _EncodedJSON(Response):
+    """Starlette's finds out anew each time what is known of these: 2 µs."""
+
+    media_type = "application/json"
+
+    def __init__(self, body: bytes, status: int) -> None:
+        self.status_code = status
+        self.background = None
+        self.body = body
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", b"application/json"),
+        ]
 
 
 def error_answer(error: APIError, request_id: str | None) -> Response:
@@ -57,11 +67,3 @@ def error_answer(error: APIError, request_id: str | None) -> Response:
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="AgentMem"'
     return response
-
-
-async def refuse(error: APIError, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request, or what wants to become a websocket, with an error."""
-    if scope["type"] == "websocket" and "websocket.http.response" not in scope["extensions"]:
-        await WebSocketClose(1008, error.code)(scope, receive, send)
-        return
-    await error_answer(error, scope["state"].get("request_id"))(scope, receive, send)

@@ -1,6 +1,6 @@
 """The wiring: settings to store, embedder, engine, routes and middleware. Nothing else does any."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from agentmem_client.errors import InvalidRequest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from . import __version__
@@ -25,15 +27,13 @@ from .filler import filling
 from .llm import LLMCheck
 from .middleware.authentication import Authentication
 from .middleware.body_limit import BodyLimit
-from .middleware.last_resort import LastResort
+from .middleware.failures import Failures
 from .middleware.rate_limit import RateLimit
 from .middleware.raw_path import RawPath
-from .middleware.request_log import RequestLog
-from .middleware.request_metrics import RequestMetrics
+from .middleware.request_report import RequestReport
 from .middleware.request_spans import RequestSpans
 from .routes.catalog import CatalogRoutes
 from .routes.docs import docs_routes
-from .routes.errors import handle_errors
 from .routes.events import EventRoutes
 from .routes.extraction import ExtractionRoutes
 from .routes.health import HealthRoutes
@@ -43,6 +43,7 @@ from .routes.keys import KeyRoutes
 from .routes.memories import MemoryRoutes
 from .routes.metrics import MetricsRoutes
 from .routes.openapi import openapi_routes
+from .routes.routing import Routes
 from .routes.stats import StatsRoutes
 from .settings import Settings
 from .sharing import NO_COPIES, Sharing, open_sharing
@@ -116,8 +117,8 @@ async def open_app(
         feed = Feed(store, max_followers=settings.max_streams, still_opens=keyring.still_opens)
         stack.callback(feed.close)
         metrics.level("agentmem_feed_followers", "Who follows the feed now.", lambda: len(feed))
-        app = Starlette(
-            routes=[
+        routes = Routes(
+            [
                 *MemoryRoutes(engine).routes(),
                 *ExtractionRoutes(engine.learning).routes(),
                 *JobRoutes(engine.jobs).routes(),
@@ -134,12 +135,12 @@ async def open_app(
                 *MetricsRoutes(metrics).routes(),
                 *openapi_routes(),
                 *docs_routes(),
-            ],
-            middleware=_middleware(settings, keyring, metrics, tracing, sharing),
+            ]
         )
-        app.router.redirect_slashes = False
+        app = _Application(
+            routes, _middleware(settings, keyring, metrics, tracing, sharing, routes.routes)
+        )
         app.state.close_streams = feed.close
-        handle_errors(app)
         forget = partial(engine.history.forget, settings.history_ttl)
         forget_jobs = partial(engine.jobs.forget, settings.history_ttl)
         for background in (
@@ -162,21 +163,36 @@ async def open_app(
         yield app
 
 
+class _Application(Starlette):
+    """Without the middleware that Starlette adds around and inside ours: `Failures` does it all."""
+
+    def __init__(self, routes: Routes, middleware: Sequence[Middleware]) -> None:
+        super().__init__(middleware=middleware)
+        self.router = routes
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What a request passes, down to the routes."""
+        app: ASGIApp = self.router
+        for middleware in reversed(self.user_middleware):
+            app = middleware.cls(app, *middleware.args, **middleware.kwargs)
+        return app
+
+
 def _middleware(
     settings: Settings,
     keyring: Keyring,
     metrics: Metrics,
     tracing: "Tracing | None",
     sharing: Sharing | None,
+    routes: Sequence[BaseRoute],
 ) -> list[Middleware]:
     """What a request passes, the outermost first."""
     windows = _windows(sharing)
     open_rate = settings.rate_limit or 0.0
     return [
-        Middleware(RequestLog),
-        Middleware(RequestMetrics, metrics=metrics),
+        Middleware(RequestReport, metrics=metrics),
         *([] if tracing is None else [Middleware(RequestSpans, tracing=tracing)]),
-        Middleware(LastResort),
+        Middleware(Failures, routes=routes),
         Middleware(RawPath),
         Middleware(Authentication, keyring=keyring),
         Middleware(RateLimit, keyring=keyring, open_rate=open_rate, windows=windows),

@@ -71,12 +71,13 @@ class _Looks(Generic[T]):
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._generation = 0
-        self._cache: Cache[_Look[T]] = Cache(
-            max_entries=_KEPT,
-            ttl=_FRESH,
-            lifetime=lambda look: look.began + _FRESH - clock(),
-            clock=clock,
-        )
+        self._kept: dict[str, _Look[T]] = {}
+        self._under_way: Cache[_Look[T]] = Cache(max_entries=0, ttl=_FRESH, clock=clock)
+
+    def kept(self, what: str) -> _Look[T] | None:
+        """What was found of a thing a moment ago."""
+        look = self._kept.get(what)
+        return None if look is None or look.began <= self._clock() - _FRESH else look
 
     async def look(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
         """What ``ask`` finds of a thing, now or a moment ago."""
@@ -85,19 +86,28 @@ class _Looks(Generic[T]):
             began = self._clock()
             return _Look(await ask(), began)
 
-        kept = self._cache.kept((self._generation, what))
+        kept = self.kept(what)
         if kept is not None:
             return kept.found
         asked = self._clock()
         while True:
+            generation = self._generation
             # One that others wait for may have begun long ago, where the store is slow.
-            answer = await self._cache.get_or_compute((self._generation, what), look)
+            answer = await self._under_way.get_or_compute((generation, what), look)
+            if generation == self._generation:
+                self._keep(what, answer)
             if answer.began >= asked - _FRESH:
                 return answer.found
+
+    def _keep(self, what: str, look: _Look[T]) -> None:
+        if len(self._kept) >= _KEPT:
+            self._kept.clear()
+        self._kept[what] = look
 
     def forget(self) -> None:
         """Answer nothing any more with a look that began before now."""
         self._generation += 1
+        self._kept.clear()
 
 
 class Keyring:
@@ -138,25 +148,38 @@ class Keyring:
             Unauthorized: none is presented, or one that opens nothing: which of the reasons there
                 are is not told.
         """
+        known = self.recall(presented)
+        if known is not None:
+            return known
         if not await self._need_keys():
             return OPERATOR
         if presented is None:
             raise Unauthorized(
                 "this needs an API key: send it as X-API-Key (`agentmem keys create` makes one)"
             )
-        digest = _digest(presented)
-        if self._admin_digest is not None and hmac.compare_digest(digest, self._admin_digest):
-            return self._operator
         match = _KEY.fullmatch(presented)
         found = None if match is None else await self._find(match["id"])
-        # Compared also where there is none, so that the time tells nothing of which ids there are.
-        is_right = hmac.compare_digest(digest, _NO_DIGEST if found is None else found[0].digest)
-        if found is None or not is_right or not found[0].is_valid(times.now()):
+        access = _opened(_digest(presented), found)
+        if access is None:
             raise Unauthorized(
                 "this API key is wrong, has expired or was revoked: use another one "
                 "(`agentmem keys create` makes one)"
             )
-        return found[1]
+        return access
+
+    def recall(self, presented: str | None) -> Access | None:
+        """What a key opens, as far as that is known without asking the store."""
+        if not self.needs_keys:
+            any_keys = self._any.kept("")
+            return None if any_keys is None or any_keys.found else OPERATOR
+        if presented is None:
+            return None
+        digest = _digest(presented)
+        if self._admin_digest is not None and hmac.compare_digest(digest, self._admin_digest):
+            return self._operator
+        match = _KEY.fullmatch(presented)
+        key = None if match is None else self._keys.kept(match["id"])
+        return None if key is None else _opened(digest, key.found)
 
     async def still_opens(self, access: Access) -> bool:
         """Whether what a key opened some time ago, it would open now."""
@@ -253,6 +276,15 @@ class Keyring:
         if isinstance(outcome, APIError):
             raise outcome
         return outcome
+
+
+def _opened(digest: bytes, found: tuple[ApiKey, Access] | None) -> Access | None:
+    """What a key of this digest opens, where it is the one that was found."""
+    # Compared also where there is none, so that the time tells nothing of which ids there are.
+    is_right = hmac.compare_digest(digest, _NO_DIGEST if found is None else found[0].digest)
+    if found is None or not is_right or not found[0].is_valid(times.now()):
+        return None
+    return found[1]
 
 
 def new_key(wish: m.KeyInput, tenant: str, user_id: str | None) -> tuple[ApiKey, str]:

@@ -8,6 +8,7 @@ search: look in the results of equal searches, here and of other servers -> embe
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -55,6 +56,7 @@ from .filling import Filling
 from .history import History
 from .in_flight import InFlight
 from .jobs import Jobs
+from .known_searches import KnownSearches
 from .learning import Learning
 from .outcomes import failure
 from .preparing import Preparation, no_memory
@@ -89,7 +91,7 @@ class Engine:
 
     `catalog` has what they are kept in: collections, sessions, namespaces; `history` what became of
     them; `learning` finds facts in conversations, and `jobs` has those where that goes on in the
-    background; `searches` counts what was asked.
+    background; `searches` counts what was asked, and `known_searches` has what is asked again.
 
     Every method takes the caller first, and sees nothing beyond what that one sees. All may raise
     the errors of `agentmem_client.errors`; the docstrings name those that are particular.
@@ -106,6 +108,7 @@ class Engine:
     ) -> None:
         limits = limits or Limits()
         self.searches = SearchCounts()
+        self.known_searches = KnownSearches(limits.result_cache_size)
         self._store = store
         self._copies = copies
         self._in_flight = InFlight()
@@ -224,8 +227,12 @@ class Engine:
             stored = await self._writes.submit(whole)
         return [_result(one.record.id, [one]) for one in stored]
 
-    async def search(self, caller: Caller, request: m.SearchRequest) -> bytes:
+    async def search(
+        self, caller: Caller, request: m.SearchRequest, digest: bytes | None = None
+    ) -> bytes:
         """The JSON of a `SearchAnswer`. It sees every write that was answered before.
+
+        The request is not changed; its ``digest`` is made where it isn't known.
 
         Raises:
             InvalidRequest: for options that don't go together or with the collection.
@@ -238,9 +245,17 @@ class Engine:
             is_cached = False
             return await self._search(caller, request)
 
+        def at_once() -> Found | None:
+            nonlocal is_cached
+            found = self._search_at_once(caller, request)
+            is_cached = found is None  # until it is computed
+            return found
+
         # Before anything is read: what a later write changes must not be kept under its version.
         version = await self._store.version(caller.tenant, request.collection)
-        found = await self._results.get_or_compute(caller, request, version, compute)
+        found = await self._results.get_or_compute(
+            caller, request, version, compute, digest, at_once
+        )
         self.searches.add(
             caller.tenant,
             caller.user(request.user_id),
@@ -250,6 +265,27 @@ class Engine:
         )
         return found.body
 
+    def _search_at_once(self, caller: Caller, request: m.SearchRequest) -> Found | None:
+        """What `_search` answers, where that is by a vector alone and all of it is in memory."""
+        at_once = self._store.at_once
+        if at_once is None or request.embedding is None or request.refresh_ttl or request.explain:
+            return None
+        collection = at_once.collection(caller.tenant, request.collection)
+        if collection is None:
+            return None
+        chosen = plan(request, collection.embedding)
+        if chosen.by_keyword:
+            return None
+        asked = _asked(caller, request, chosen, request.embedding, Ranking(chosen, request))
+        found = at_once.search(collection, asked)
+        if found is None:
+            return None
+        hits = records.with_scores(
+            (row.rendered for row, _ in found), (score for _, score in found)
+        )
+        until = holds_until(request, chosen, (row.expires_at for row, _ in found))
+        return Found(b'{"hits":[%b]}' % b",".join(hits), until, refreshed=False)
+
     async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:
         collection = await self._store.collection(caller.tenant, request.collection)
         chosen = plan(request, None if collection is None else collection.embedding)
@@ -258,23 +294,17 @@ class Engine:
         if collection is not None:
             vector, tokens = await self._query_vectors(chosen, request, collection)
             ranking = Ranking(chosen, request, tokens)
-            found = await self._store.search(
-                collection,
-                SearchRequest(
-                    selection=Selection(scope_of(caller, request), request.filters),
-                    vector=vector,
-                    terms=keywords.keyword_query(request.query or "") if chosen.by_keyword else [],
-                    depth=chosen.depth,
-                    rank=ranking.rank,
-                    with_vectors=request.include_embeddings,
-                ),
-            )
+            asked = _asked(caller, request, chosen, vector, ranking)
+            found = await self._store.search(collection, asked)
         refreshed = request.refresh_ttl and await self._refresh(
             caller, request.collection, [record for record, _ in found]
         )
         dimension = _answered_dimension(collection, request.include_embeddings)
-        hits = []
+        hits: list[bytes] = []
         async for record, score in with_pauses(found):
+            if record.rendered is not None:
+                hits += records.with_scores([record.rendered], [score])
+                continue
             hit = records.to_hit(record, request.collection, score, dimension=dimension)
             if request.explain:
                 hit["explanation"] = ranking.explanations[record.seq]
@@ -496,6 +526,7 @@ class Engine:
 
     def _forget_here(self, tenant: str, user_id: str) -> None:
         self._results.cache.clear()
+        self.known_searches.clear()
         self._embedder.clear()
         self.learning.forget(tenant, user_id)
         self.searches.forget(tenant, user_id)
@@ -506,6 +537,24 @@ class Engine:
         await self._in_flight.close()
         await self._embedder.close()
         await self._writes.close()
+
+
+def _asked(
+    caller: Caller, request: m.SearchRequest, chosen: Plan, vector: bytes | None, ranking: Ranking
+) -> SearchRequest:
+    """A search as the store is asked for it."""
+    name, render = request.collection, None
+    if not (request.include_embeddings or request.explain or request.refresh_ttl):
+        render = partial(records.rendered, collection=name)
+    return SearchRequest(
+        selection=Selection(scope_of(caller, request), request.filters),
+        vector=vector,
+        terms=keywords.keyword_query(request.query or "") if chosen.by_keyword else [],
+        depth=chosen.depth,
+        rank=ranking.rank,
+        with_vectors=request.include_embeddings,
+        render=render,
+    )
 
 
 def _answered_dimension(collection: Collection | None, with_vectors: bool) -> int | None:

@@ -3,7 +3,6 @@
 import json
 import struct
 from collections.abc import Awaitable, Callable
-from hashlib import blake2b
 
 from agentmem_client.models import SearchRequest
 
@@ -11,6 +10,7 @@ from .. import __version__
 from ..access.callers import Caller
 from ..cache import Cache
 from ..sharing import NO_COPIES, Copies
+from .known_searches import digest_of
 from .search import Found
 
 _EXPIRES = struct.Struct("<?q")
@@ -40,13 +40,25 @@ class Results:
         request: SearchRequest,
         version: int,
         compute: Callable[[], Awaitable[Found]],
+        digest: bytes | None = None,
+        at_once: Callable[[], Found | None] = lambda: None,
     ) -> Found:
         """The answer to a request of a caller, as of a write version: kept, or computed now.
+
+        The request's ``digest`` is made here where it isn't known. Where ``at_once`` has the answer
+        without waiting, neither other servers nor ``compute`` are asked.
 
         Raises:
             Exception: what ``compute`` raised.
         """
-        digest = blake2b(request.model_dump_json().encode(), digest_size=16).digest()
+        digest = digest or digest_of(request)
+        here = (caller, request.collection, version, digest)
+        found = self.cache.kept(here)
+        if found is not None:
+            return found
+        if (found := at_once()) is not None:
+            self.cache.put(here, found)
+            return found
 
         async def share() -> Found:
             key = _shared_key(caller, request.collection, version, digest)
@@ -60,8 +72,7 @@ class Results:
                     await self._copies.put("result", {key: _encoded(found)}, lifetime, since=since)
             return found
 
-        key = (caller, request.collection, version, digest)
-        return self.cache.kept(key) or await self.cache.get_or_compute(key, share)
+        return await self.cache.get_or_compute(here, share)
 
 
 def _shared_key(caller: Caller, collection: str, version: int, digest: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """Find out who asks, before anything of a request is read."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -8,7 +8,7 @@ from agentmem_client.endpoints import ENDPOINTS
 from agentmem_client.errors import APIError, Forbidden, Unauthorized
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..access.access import OPERATOR
+from ..access.access import OPERATOR, Access
 from ..access.keyring import Keyring
 from ..addresses import is_loopback
 
@@ -29,21 +29,35 @@ class Authentication:
         self._app = app
         self._keyring = keyring
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass a request on, with what it may do."""
-        if scope["type"] in ("http", "websocket"):
-            state = scope.setdefault("state", {})
-            if scope["type"] == "http" and scope["path"] in _OPEN:
-                state["access"] = _NO_NEED
-            else:
-                try:
-                    access = await self._keyring.authenticate(_presented(scope["headers"]))
-                    if access is OPERATOR:
-                        _check_local(scope["headers"])
-                    state["access"] = access
-                except APIError as refusal:
-                    state["access"] = refusal
+        if scope["type"] not in ("http", "websocket"):
+            return self._app(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] in _OPEN:
+            scope["state"]["access"] = _NO_NEED
+            return self._app(scope, receive, send)
+        try:
+            presented = _presented(scope["headers"])
+            access = self._keyring.recall(presented)
+            if access is None:
+                return self._ask(presented, scope, receive, send)
+            _note(scope, access)
+        except APIError as refusal:
+            scope["state"]["access"] = refusal
+        return self._app(scope, receive, send)
+
+    async def _ask(self, presented: str | None, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            _note(scope, await self._keyring.authenticate(presented))
+        except APIError as refusal:
+            scope["state"]["access"] = refusal
         await self._app(scope, receive, send)
+
+
+def _note(scope: Scope, access: Access) -> None:
+    if access is OPERATOR:
+        _check_local(scope["headers"])
+    scope["state"]["access"] = access
 
 
 def _presented(headers: Headers) -> str | None:
@@ -52,18 +66,18 @@ def _presented(headers: Headers) -> str | None:
     Raises:
         Unauthorized: it shows several.
     """
-    keys = set()
+    presented = b""
     for name, value in headers:
         if name == b"x-api-key":
-            keys.add(value.strip())
-        elif name == b"authorization":
-            scheme, _, token = value.partition(b" ")
-            if scheme.lower() == b"bearer":
-                keys.add(token.strip())
-    keys.discard(b"")
-    if len(keys) > 1:
-        raise Unauthorized("this request has two API keys: send one, as X-API-Key")
-    return keys.pop().decode("latin-1") if keys else None
+            key = value.strip()
+        elif name == b"authorization" and value[:7].lower() == b"bearer ":
+            key = value[7:].strip()
+        else:
+            continue
+        if presented and key not in (b"", presented):
+            raise Unauthorized("this request has two API keys: send one, as X-API-Key")
+        presented = key or presented
+    return presented.decode("latin-1") if presented else None
 
 
 def _check_local(headers: Headers) -> None:
@@ -75,22 +89,31 @@ def _check_local(headers: Headers) -> None:
     Raises:
         Forbidden: the request is not for this machine by one of its own names.
     """
-    hosts = [f"//{_text(value)}" for name, value in headers if name == b"host"]
-    origins = [_text(value) for name, value in headers if name == b"origin"]
-    if not hosts or not all(map(_is_local, [*hosts, *origins])):
-        raise Forbidden(
-            "without API keys only http://localhost is answered, and its own pages: make a key "
-            "(`agentmem keys create`), and send it as X-API-Key"
-        )
+    has_host = False
+    for name, value in headers:
+        if name == b"host":
+            has_host = True
+            is_local = _is_local(b"//" + value)
+        elif name == b"origin":
+            is_local = _is_local(value)
+        else:
+            continue
+        if not is_local:
+            raise _not_local()
+    if not has_host:
+        raise _not_local()
+
+
+def _not_local() -> Forbidden:
+    return Forbidden(
+        "without API keys only http://localhost is answered, and its own pages: make a key "
+        "(`agentmem keys create`), and send it as X-API-Key"
+    )
 
 
 @lru_cache(maxsize=256)
-def _is_local(url: str) -> bool:
+def _is_local(url: bytes) -> bool:
     try:
-        return is_loopback(urlsplit(url).hostname or "")
+        return is_loopback(urlsplit(url.decode("latin-1")).hostname or "")
     except ValueError:
         return False
-
-
-def _text(value: bytes) -> str:
-    return value.decode("latin-1")

@@ -1,27 +1,30 @@
 """Refuse bodies larger than the server is willing to hold in memory."""
 
+from collections.abc import Awaitable
+
 from agentmem_client.errors import PayloadTooLarge
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..answers import error_answer
-
 
 class BodyLimit:
-    """Answers 413 to a body of more than ``limit`` bytes, without reading all of it."""
+    """Raises for a body of more than ``limit`` bytes, without reading all of it."""
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
         self._limit = limit
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, counting what comes of its body."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass a request on, counting what comes of its body where that isn't declared."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._limit:
-            await self._refuse(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
+        declared = _declared(scope)
+        if declared is None:
+            return self._app(scope, self._counting(scope, receive), send)
+        if declared > self._limit:
+            raise self._refusal(scope)
+        return self._app(scope, receive, send)  # no HTTP server passes on more than is declared
+
+    def _counting(self, scope: Scope, receive: Receive) -> Receive:
         received = 0
 
         async def counted() -> Message:
@@ -30,24 +33,28 @@ class BodyLimit:
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 if received > self._limit:
-                    raise _TooLarge
+                    raise self._refusal(scope)
             return message
 
-        try:
-            await self._app(scope, counted, send)
-        except _TooLarge:
-            # A route answers only after it read the body, so nothing has been sent yet.
-            await self._refuse(scope, receive, send)
+        return counted
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = PayloadTooLarge(
+    def _refusal(self, scope: Scope) -> PayloadTooLarge:
+        # The rest of the body is still on its way.
+        scope["state"]["headers"].append((b"connection", b"close"))
+        return PayloadTooLarge(
             f"the body is larger than {self._limit} bytes: send less at once, or raise "
             "AGENTMEM_MAX_BODY"
         )
-        response = error_answer(error, scope["state"]["request_id"])
-        response.headers["Connection"] = "close"  # the rest of the body is still on its way
-        await response(scope, receive, send)
 
 
-class _TooLarge(Exception):
-    """Ends the route that is reading the body; never leaves this module."""
+def _declared(scope: Scope) -> int | None:
+    """How many bytes the body has; None where nothing says so, or what says so may not count."""
+    declared = None
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            if not value.isdigit():
+                return None
+            declared = int(value)
+        elif name == b"transfer-encoding":
+            return None
+    return declared

@@ -1,6 +1,7 @@
 """Hold each API key, and each address without one, to so many requests a second."""
 
 import math
+from collections.abc import Awaitable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -8,13 +9,12 @@ from agentmem_client import endpoints as e
 from agentmem_client.errors import APIError, RateLimited
 from limits import RateLimitItemPerSecond
 from limits.aio.strategies import MovingWindowRateLimiter
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..access.access import OPERATOR, Access
 from ..access.keyring import Keyring
 from ..access.windows import Windows
 from ..addresses import client_network
-from ..answers import ANSWER_STARTS, refuse
 
 _LONGEST_WINDOW = 10
 """Seconds, for rates that fit into such a window: all of it may come at once."""
@@ -24,7 +24,7 @@ _LONGEST_WAIT = 1e9
 
 
 class RateLimit:
-    """Answers 429 to a request that comes too soon, and tells all others how many are left.
+    """Raises for a request that comes too soon, and tells all how many are left.
 
     Args:
         app: what requests are passed on to.
@@ -42,60 +42,57 @@ class RateLimit:
         self._windows = Windows() if windows is None else windows
         self._limiter = MovingWindowRateLimiter(self._windows)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass a request on, unless it comes too soon."""
         kind = scope["type"]
         if kind not in ("http", "websocket") or (kind == "http" and scope["path"] == e.LIVE.path):
-            await self._app(scope, receive, send)
-            return
-        who, rate = self._bucket(scope)
+            return self._app(scope, receive, send)
+        access = scope["state"]["access"]
+        rate = self._rate(access)
         if rate == 0:
-            await self._pass(scope, receive, send)
-            return
-        item = _item(rate)
+            return self._pass(scope, receive, send)
+        return self._count(_who(access, scope), _item(rate), scope, receive, send)
+
+    async def _count(
+        self, who: str, item: RateLimitItemPerSecond, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         is_allowed = await self._limiter.hit(item, who)
         reset_at, left = await self._limiter.get_window_stats(item, who)
         reset = max(0.001, reset_at - self._windows.clock())
-        headers = [
+        scope["state"]["headers"] += [
             (b"ratelimit-limit", b"%d" % item.amount),
             (b"ratelimit-remaining", b"%d" % max(0, left)),
             (b"ratelimit-reset", b"%d" % math.ceil(reset)),
         ]
-
-        async def marked(message: Message) -> None:
-            if message["type"] in ANSWER_STARTS:
-                message["headers"] = [*message.get("headers", []), *headers]
-            await send(message)
-
         if is_allowed:
-            await self._pass(scope, receive, marked)
+            await self._pass(scope, receive, send)
             return
         window = item.get_expiry()
-        error = RateLimited(
+        raise RateLimited(
             f"more than {item.amount} requests in {window} s: wait for Retry-After seconds",
             details={"limit": item.amount, "window_seconds": window},
             retry_after=reset,
         )
-        await refuse(error, scope, receive, marked)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _pass(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         access = scope["state"]["access"]
         if scope["type"] == "websocket" and isinstance(access, APIError):
-            # Refused here, for the handler of a websocket has no answer to put an error into.
-            await refuse(access, scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+            raise access  # the handler of a websocket has no answer to put an error into
+        return self._app(scope, receive, send)
 
-    def _bucket(self, scope: Scope) -> tuple[str, float]:
-        """Whose window a request is counted in, and how many it may have a second."""
-        access = scope["state"]["access"]
-        if isinstance(access, Access) and access is not OPERATOR:
-            rate = self._keyring.rate_limit if access.rate_limit is None else access.rate_limit
-            return f"key {access.key_id}", rate
+    def _rate(self, access: Access | APIError) -> float:
+        """How many requests a second there may be; 0: any number."""
+        if access is OPERATOR or not isinstance(access, Access):
+            return self._keyring.rate_limit if self._keyring.needs_keys else self._open_rate
+        return self._keyring.rate_limit if access.rate_limit is None else access.rate_limit
+
+
+def _who(access: Access | APIError, scope: Scope) -> str:
+    """Whose window a request is counted in."""
+    if access is OPERATOR or not isinstance(access, Access):
         client = scope.get("client")
-        who = client_network(client[0]) if client else ""
-        rate = self._keyring.rate_limit if self._keyring.needs_keys else self._open_rate
-        return f"address {who}", rate
+        return f"address {client_network(client[0]) if client else ''}"
+    return f"key {access.key_id}"
 
 
 class _Rate(RateLimitItemPerSecond):

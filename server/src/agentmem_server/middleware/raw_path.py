@@ -1,5 +1,7 @@
 """Match routes against the path as it was sent, so that an id may hold an encoded slash."""
 
+from collections.abc import Awaitable
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
@@ -9,9 +11,9 @@ class RawPath:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass a request on with its encoded path."""
         if scope["type"] != "lifespan" and scope.get("raw_path"):
             raw = scope["raw_path"].partition(b"?")[0]
             scope["path"] = raw.decode("latin-1")
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)

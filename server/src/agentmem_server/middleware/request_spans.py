@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:  # it needs an extra
     from ..telemetry.tracing import Tracing
@@ -20,21 +20,13 @@ class RequestSpans:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status: int | None = None
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
         with self._tracing.request(scope["headers"]) as span:
             try:
-                await self._app(scope, receive, watched)
+                await self._app(scope, receive, send)
             finally:
                 span.answered(
                     method=scope["method"],
                     route=getattr(scope.get("route"), "path", None),
-                    status=status,
+                    status=scope["state"].get("status"),
                     request_id=scope["state"]["request_id"],
                 )

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
@@ -15,7 +15,7 @@ from agentmem_client.errors import (
     UnsupportedMediaType,
 )
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -131,10 +131,42 @@ async def read_body(request: Request, model: type[ModelT]) -> ModelT:
         MalformedRequest: when it is not JSON.
         InvalidRequest: when it is not what the model wants; the details name each field.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    return read_json(await json_body(request), model)
+
+
+async def json_body(request: Request) -> bytes:
+    """The request's body, still encoded.
+
+    Raises:
+        UnsupportedMediaType: when it isn't declared as JSON.
+    """
+    if not _is_json(request.scope["headers"]):
         raise UnsupportedMediaType("send the body as JSON, with Content-Type: application/json")
-    body = await request.body()
+    parts = []
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts) if len(parts) > 1 else parts[0]
+
+
+def _is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    declared = next((value for name, value in headers if name == b"content-type"), b"")
+    if declared == b"application/json":
+        return True
+    return declared.partition(b";")[0].strip().lower() == b"application/json"
+
+
+def read_json(body: bytes, model: type[ModelT]) -> ModelT:
+    """A body as a model.
+
+    Raises:
+        MalformedRequest: when it is not JSON.
+        InvalidRequest: when it is not what the model wants; the details name each field.
+    """
     try:
         return model.model_validate_json(body)
     except ValidationError as error:

@@ -15,8 +15,10 @@ from .http import (
     caller,
     idempotency_key,
     if_version,
+    json_body,
     read_body,
     read_item,
+    read_json,
     read_query,
     readable_id,
     route,
@@ -72,9 +74,11 @@ class MemoryRoutes:
         return await memories_answer(page.memories, total=page.total, next_cursor=page.next_cursor)
 
     async def search(self, request: Request) -> Response:
-        wanted = await read_body(request, m.SearchRequest)
-        _check_refresh(request, wanted.refresh_ttl)
-        return json_answer(await self._engine.search(caller(request), wanted))
+        body = await json_body(request)
+        searches = self._engine.known_searches
+        wanted = searches.get(body) or searches.add(body, read_json(body, m.SearchRequest))
+        _check_refresh(request, wanted.request.refresh_ttl)
+        return json_answer(await self._engine.search(caller(request), *wanted))
 
     async def get_many(self, request: Request) -> Response:
         wanted = await read_body(request, m.GetManyRequest)

@@ -38,6 +38,7 @@ from .reads import (
     EventPage,
     EventsRequest,
     Figures,
+    KeptRow,
     ListRequest,
     NamespaceRequest,
     Page,
@@ -83,6 +84,7 @@ __all__ = [
     "STALE",
     "ApiKey",
     "Archive",
+    "AtOnce",
     "Attributes",
     "Candidates",
     "ClaimJobs",
@@ -103,6 +105,7 @@ __all__ = [
     "ForgetJobs",
     "Job",
     "JobsRequest",
+    "KeptRow",
     "KeyFile",
     "Learn",
     "Learned",
@@ -147,15 +150,32 @@ __all__ = [
 ]
 
 
+class AtOnce(Protocol):
+    """Searches that take microseconds, on the event loop's own thread, waiting for nothing."""
+
+    def collection(self, tenant: str, name: str) -> Collection | None:
+        """One collection, if it is there."""
+
+    def search(
+        self, collection: Collection, request: SearchRequest
+    ) -> Sequence[tuple[KeptRow, float]] | None:
+        """What `Store.search` answers, of what is in memory; None where that is not enough."""
+
+
 class Store(Protocol):
     """Where memories live. One contract suite in ``tests/`` holds every implementation to it.
 
     Attributes:
         identity: names the database: the same for all servers of one, and no other's.
+        at_once: searches without waiting; None where what is asked is never in memory.
     """
 
     @property
     def identity(self) -> str:
+        """See above."""
+
+    @property
+    def at_once(self) -> AtOnce | None:
         """See above."""
 
     async def write(self, writes: Sequence[Write]) -> list[Outcome | APIError]:

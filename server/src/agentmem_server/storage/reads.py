@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from agentmem_client.models import Action, Order, OrderBy
@@ -160,6 +160,8 @@ class SearchRequest:
 
     ``depth`` is how many each channel brings; ``rank`` chooses among them. It runs inside the
     store's read, so that candidates and answer come from the same snapshot, and does no I/O.
+    ``render`` says how a record is answered, as JSON that a score and ``}`` are to follow; the
+    record of a hit may have that already, where the store has reason to keep it.
     """
 
     selection: Selection
@@ -168,6 +170,15 @@ class SearchRequest:
     depth: int
     rank: Callable[[Candidates], Ranked]
     with_vectors: bool = False
+    render: Callable[[Record], bytes] | None = None
+
+
+class KeptRow(NamedTuple):
+    """What is kept of a record: its collection's key, how it is answered, when it expires."""
+
+    collection: int
+    rendered: bytes
+    expires_at: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Times are integers: microseconds since the Unix epoch, UTC. Vectors are little-e
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from agentmem_client.errors import DimensionMismatch, EmbedderMismatch
@@ -108,7 +109,8 @@ class Record:
     where there is none, None where they were not read or don't change. ``tokens`` go with
     ``vectors`` into the store and are not read back: the signs of token vectors, as
     `embedding.signs` has them, None where none are known. ``seq`` and ``version`` are the store's
-    to give.
+    to give. ``rendered`` is how it is answered where somebody has made that: it is of this very
+    record, and not taken over by one that is made of it.
     """
 
     id: str
@@ -133,6 +135,7 @@ class Record:
     version: int = field(default=1, compare=False)
     vectors: bytes | None = None
     tokens: bytes | None = field(default=None, compare=False)
+    rendered: bytes | None = field(default=None, init=False, compare=False, repr=False)
 
     @property
     def scope(self) -> Scope:
@@ -160,13 +163,19 @@ class Record:
         moment = self.event_at
         if moment is None and self.session_id is not None:
             moment = self.created_at
-        return None if moment is None else keywords.context_date(times.to_datetime(moment))
+        return None if moment is None else _date(moment // times.DAY)
 
     @property
     def dense_texts(self) -> list[str]:
         """The texts that the record's vectors are of, in order, where the server embeds."""
         date = self.context_date
         return [keywords.dense_text(date, text) for text in self.texts]
+
+
+@lru_cache(maxsize=1_024)
+def _date(day: int) -> str:
+    """The day of a number, as it is indexed: a batch says the same one again and again."""
+    return keywords.context_date(times.to_datetime(day * times.DAY))
 
 
 @dataclass(frozen=True, slots=True)

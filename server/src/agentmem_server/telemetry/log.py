@@ -1,18 +1,45 @@
 """Structured logs: one JSON object a line, on standard error."""
 
+import asyncio
 import io
 import logging
 import sys
+import threading
+import time
 import traceback
 from contextlib import suppress
-from typing import BinaryIO
+from typing import BinaryIO, Literal, Protocol
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+_log = structlog.get_logger()
+
+_MOST_HELD = 16
+"""Lines of requests that are written together: a pipe takes 4,096 bytes whole."""
+
+
+class RequestLog(Protocol):
+    """What is told of each request, by `request_log`."""
+
+    def __call__(
+        self,
+        level: Literal["debug", "info"],
+        *,
+        request_id: str,
+        method: str,
+        route: str | None,
+        key: str | None,
+        status: int,
+        ms: float,
+    ) -> None:
+        """Log a request that was answered."""
+
 
 def configure_logging(level: str) -> None:
     """Log at a level and above, ours and the libraries' alike."""
+    least = logging.getLevelNamesMapping()[level.upper()]
+    output = _Output()
     shared: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -21,13 +48,11 @@ def configure_logging(level: str) -> None:
     # Past the standard library, whose records take longer to make than the line.
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
-        logger_factory=_Lines,
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=_Lines(output, least),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(_Stream())
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -38,11 +63,11 @@ def configure_logging(level: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Its access log would hold paths with ids; ours is in middleware/request_log.py.
+    # Its access log would hold paths with ids; ours is in middleware/request_report.py.
     logging.getLogger("uvicorn.access").disabled = True
     # So would its lines on each WebSocket, and at debug level what is said in them.
     uvicorn_log = logging.getLogger("uvicorn.error")
-    uvicorn_log.setLevel(max(logging.INFO, logging.getLevelNamesMapping()[level.upper()]))
+    uvicorn_log.setLevel(max(logging.INFO, least))
     uvicorn_log.addFilter(_tells_no_path)
     # Theirs would hold the URLs of services that are asked, and a URL may hold a password; those of
     # the LLM's client, by itself or by its httpx2, at debug level also what it is asked.
@@ -50,7 +75,17 @@ def configure_logging(level: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-class _Stream:
+def request_log() -> RequestLog:
+    """What logs requests: lines in a way of their own, or, where not configured, structlog."""
+    lines = structlog.get_config()["logger_factory"]
+    return lines.request if isinstance(lines, _Lines) else _log_request
+
+
+def _log_request(level: Literal["debug", "info"], **fields: object) -> None:
+    (_log.debug if level == "debug" else _log.info)("request", **fields)
+
+
+class _Output:
     """Standard error; where it can't be written to, that must not stop the server."""
 
     def __init__(self) -> None:
@@ -60,27 +95,87 @@ class _Stream:
             self._raw = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
         except io.UnsupportedOperation:  # something in memory stands for it
             self._raw = sys.stderr.buffer
+        self._held: list[str] = []
+        self._lock = threading.Lock()
 
     def write(self, text: str) -> None:
         """Write a text, or lose it: to a full disk, a closed pipe or terminal."""
-        with suppress(OSError, ValueError):
-            self._raw.write(text.encode())
+        with self._lock:
+            self._held.append(text)
+            self._write_held()
+
+    def hold(self, text: str) -> None:
+        """Write a text before any other, and when the event loop goes on at the latest."""
+        with self._lock:
+            self._held.append(text)
+            held = len(self._held)
+            if held == _MOST_HELD:
+                self._write_held()
+        if held == 1:
+            asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Write what is held; the standard library's handler does it at the process's end too."""
+        with self._lock:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        if self._held:
+            with suppress(OSError, ValueError):
+                self._raw.write("".join(self._held).encode())
+            self._held.clear()
 
 
 class _Lines:
-    """What structlog writes lines by."""
+    """Makes what structlog writes lines by, and writes the lines of requests."""
 
-    def __init__(self, *_: object) -> None:
-        self._stream = _Stream()
+    def __init__(self, output: _Output, least: int) -> None:
+        self._output = output
+        self._tells_debug = least <= logging.DEBUG
+        self._tells_info = least <= logging.INFO
+        self._second = 0
+        self._date = ""
+
+    def __call__(self, *_: object) -> "_Lines":
+        """What structlog asks for."""
+        return self
 
     def msg(self, message: str) -> None:
         """Write a line."""
-        self._stream.write(f"{message}\n")
+        self._output.write(f"{message}\n")
 
     debug = info = warning = error = critical = msg
+
+    def request(
+        self,
+        level: Literal["debug", "info"],
+        *,
+        request_id: str,
+        method: str,
+        route: str | None,
+        key: str | None,
+        status: int,
+        ms: float,
+    ) -> None:
+        """Write the line that structlog would, in a tenth of the time: one is written all the time.
+
+        Texts go into it as they are: none of them has a character that JSON would escape.
+        """
+        if not (self._tells_info if level == "info" else self._tells_debug):
+            return
+        second, rest = divmod(time.time_ns(), 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        self._output.hold(
+            f'{{"request_id": "{request_id}", "method": "{method}", "route": {_quoted(route)}, '
+            f'"key": {_quoted(key)}, "status": {status}, "ms": {ms}, "event": "request", '
+            f'"level": "{level}", "timestamp": "{self._date}.{rest // 1_000:06}Z"}}\n'
+        )
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else f'"{text}"'
 
 
 def _tells_no_path(record: logging.LogRecord) -> bool:

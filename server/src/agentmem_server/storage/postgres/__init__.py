@@ -85,6 +85,7 @@ class PostgresStore:
 
     Attributes:
         identity: the database's own, the same on every server.
+        at_once: nothing, for every search asks the database.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class PostgresStore:
         """Use `open`."""
         process = uuid4().hex
         self.identity = identity
+        self.at_once = None
         self._connections = connections
         self._dialect = dialect
         self._bounds = bounds

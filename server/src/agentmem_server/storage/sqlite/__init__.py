@@ -41,6 +41,7 @@ from .. import (
 )
 from ..vectors import VectorIndex
 from . import events, figures, heap, history, jobs, keys, reader, schema
+from .at_once import SqliteAtOnce
 from .loading import load_vectors
 from .memory_state import MemoryState
 from .threads import Threads
@@ -97,6 +98,7 @@ class SqliteStore:
         self._listeners: list[Callable[[], None]] = []
         self._loads: dict[int, asyncio.Task[VectorIndex]] = {}
         self._writer = Writer(self._write_connection, self._state)
+        self.at_once = SqliteAtOnce(path, self._state, watch)
         self._write_thread = Threads(1, "agentmem-write")
         self._read_threads = Threads(readers, "agentmem-read")
 
@@ -161,7 +163,7 @@ class SqliteStore:
     ) -> list[tuple[Record, float]]:
         """The ranked records with their scores, best first."""
         index = None if request.vector is None else await self._index(collection)
-        return await self._read(reader.search, collection, index, request)
+        return await self._read(reader.search, self._state, collection, index, request)
 
     async def lacking_tokens(
         self, model: str, *, after: tuple[int, int], limit: int
@@ -254,6 +256,7 @@ class SqliteStore:
             self._read_threads.close()
             for _ in range(self._readers):
                 self._read_connections.get_nowait().close()
+            self.at_once.close()
             self._write_connection.close()
             self._lock.release()
 

@@ -1,13 +1,18 @@
-"""What is kept in memory of the file: collections, write versions, vectors. All of it derived."""
+"""What is kept in memory of the file. All of it is derived.
 
-from collections.abc import Iterable
+Collections, write versions and vectors are here, and what searches read beside them in `kept`.
+"""
+
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import apsw
 
-from .. import Collection, Embedding
-from ..vectors import DEFAULT, Change, Sizes, VectorIndex
+from .. import Collection, Embedding, KeptRow, Record
+from ..vectors import DEFAULT, Change, Chosen, Sizes, VectorIndex
+from .kept import Kept
 from .loading import Loading
+from .selections import Key
 
 
 class MemoryState:
@@ -19,11 +24,15 @@ class MemoryState:
     Args:
         connection: to the file.
         sizes: from which sizes on vectors are kept in which way.
+
+    Attributes:
+        kept: what searches have read.
     """
 
     def __init__(self, connection: apsw.Connection, sizes: Sizes = DEFAULT) -> None:
         self._folder = Path(connection.filename).parent
         self._sizes = sizes
+        self.kept = Kept()
         rows = connection.execute(
             "SELECT cid, tenant, name, embedder, model, dimension, metric, created_at, default_ttl "
             "FROM collection"
@@ -92,6 +101,33 @@ class MemoryState:
     def vectors(self, collection: Collection) -> VectorIndex | None:
         """The collection's index, if it was built already."""
         return self._vectors.get(collection.key)
+
+    def keep(
+        self,
+        moment: int,
+        collection: Collection,
+        index: VectorIndex | None,
+        meant: Mapping[Key, Chosen],
+        found: Mapping[int, Record],
+    ) -> None:
+        """Keep what was read of the file, where nothing has touched it since.
+
+        Args:
+            moment: of `Kept`, before it was read.
+            collection: that it is of.
+            index: in which the vectors of ``meant`` are.
+            meant: what selections mean.
+            found: records by row id; of interest are those that have been rendered.
+        """
+        if index is not self._vectors.get(collection.key):  # emptied meanwhile
+            meant = {}
+        rendered = {
+            rid: KeptRow(collection.key, record.rendered, record.expires_at)
+            for rid, record in found.items()
+            if record.rendered is not None
+        }
+        if meant or rendered:
+            self.kept.put(moment, meant, rendered)
 
     def begin_loading(self, collection: Collection) -> Loading:
         """An index to be built from the file; from now on it is told of what changes."""

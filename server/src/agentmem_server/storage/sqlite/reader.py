@@ -1,5 +1,6 @@
 """Reads: each on one connection, in one transaction, so that it sees one state of the file."""
 
+from dataclasses import dataclass, field
 from typing import cast
 
 import apsw
@@ -28,12 +29,14 @@ from .. import (
     labels,
 )
 from ..memory_rows import COLUMNS, to_record
-from ..vectors import VectorIndex
+from ..vectors import Chosen, Ids, VectorIndex
 from . import keyword_search, postings, rows
+from .memory_state import MemoryState
+from .selections import Key, Selections
 
 _ORDER_COLUMN = {"seq": "m.rid", "created_at": "m.created_at", "updated_at": "m.updated_at"}
-_NO_IDS = np.empty(0, dtype=np.int64)
-_NO_SCORES = np.empty(0, dtype=np.float64)
+NO_IDS = np.empty(0, dtype=np.int64)
+NO_SCORES = np.empty(0, dtype=np.float64)
 _ATTEMPTS = 5
 
 # A long content is read to its end for its beginning; so long is no turn.
@@ -171,6 +174,7 @@ def namespaces(
 
 def search(
     connection: apsw.Connection,
+    state: MemoryState,
     collection: Collection,
     index: VectorIndex | None,
     request: SearchRequest,
@@ -179,16 +183,22 @@ def search(
 
     ``index`` is needed where the request has a vector. It is as new as the last commit, which may
     be newer than the snapshot; where the two disagree about a record, the search is done again.
+    What was read is kept in memory for later searches.
     """
     if request.terms:
         postings.prepare(connection, collection.key)
     for attempt in range(_ATTEMPTS):
+        reading = _Reading(connection, state, state.kept.moment)
         with rows.snapshot(connection):
-            candidates = _candidates(connection, collection, index, request)
+            candidates = _candidates(reading, collection, index, request)
             ids, scores = request.rank(candidates)
-            found = _fetch(connection, ids, request.with_vectors)
+            found = fetch(connection, ids, request.with_vectors)
         if len(found) == len(ids) or attempt == _ATTEMPTS - 1:
             break
+    if request.render is not None:
+        for record in found.values():
+            record.rendered = request.render(record)
+    state.keep(reading.moment, collection, index, reading.meant, found)
     return [
         (found[rid], score)
         for rid, score in zip(ids.tolist(), scores.tolist(), strict=True)
@@ -196,21 +206,40 @@ def search(
     ]
 
 
+@dataclass
+class _Reading:
+    """One snapshot of the file, and a moment before it begins.
+
+    ``meant`` is what selections mean, as it was read.
+    """
+
+    connection: apsw.Connection
+    state: MemoryState
+    moment: int
+    meant: dict[Key, Chosen] = field(default_factory=dict)
+
+
 def _candidates(
-    connection: apsw.Connection,
+    reading: _Reading,
     collection: Collection,
     index: VectorIndex | None,
     request: SearchRequest,
 ) -> Candidates:
     now = times.now()
+    connection = reading.connection
     if connection.execute("SELECT 1 FROM collection WHERE cid = ?", (collection.key,)).get is None:
         return _nothing(collection)  # deleted since the caller looked it up
-    among = _among(connection, collection, request.selection, now)
-    ids, similarities = _NO_IDS, _NO_SCORES
-    keyword_ids, keyword_scores = _NO_IDS, _NO_SCORES
+    among: Ids | Chosen | None = None
+    if request.selection != Selection():
+        if index is not None and not request.terms:
+            among = _chosen(reading, collection, index, request.selection)
+        else:
+            among = rows.ids(connection, collection, request.selection, now)
+    ids, similarities = NO_IDS, NO_SCORES
+    keyword_ids, keyword_scores = NO_IDS, NO_SCORES
     if request.vector is not None and index is not None:
         ids, similarities = index.top(request.vector, request.depth, now, among)
-    if request.terms and (among is None or len(among)):
+    if request.terms and not isinstance(among, Chosen) and (among is None or len(among)):
         keyword_ids, keyword_scores = keyword_search.match(
             connection,
             collection.key,
@@ -220,7 +249,7 @@ def _candidates(
             now,
             among,
         )
-    only_keyword = np.setdiff1d(keyword_ids, ids) if len(keyword_ids) else _NO_IDS
+    only_keyword = np.setdiff1d(keyword_ids, ids) if len(keyword_ids) else NO_IDS
     if request.vector is not None and index is not None and len(only_keyword):
         missing = index.scores(request.vector, only_keyword)
     else:
@@ -238,23 +267,31 @@ def _candidates(
 
 def _nothing(collection: Collection) -> Candidates:
     return Candidates(
-        _NO_IDS,
-        _NO_SCORES,
-        _NO_IDS,
-        _NO_SCORES,
+        NO_IDS,
+        NO_SCORES,
+        NO_IDS,
+        NO_SCORES,
         vectors=lambda chosen: np.zeros((len(chosen), collection.embedding.dimension), np.float32),
         attributes=lambda chosen: Attributes.of(chosen, {}),
         turns=lambda chosen, _: Turns.of(chosen, {}),
     )
 
 
-def _among(
-    connection: apsw.Connection, collection: Collection, selection: Selection, now: int
-) -> NDArray[np.int64] | None:
-    """The ids of the selected records; None where the selection is the whole collection."""
-    if selection.filter is None and selection.scope == Scope():
-        return None
-    return rows.ids(connection, collection, selection, now)
+def _chosen(
+    reading: _Reading, collection: Collection, index: VectorIndex, selection: Selection
+) -> Chosen:
+    """The vectors of the selected records, of those that have expired too: the index knows which.
+
+    To be asked when the snapshot has begun, as it does with its first read.
+    """
+    key = Selections.key(collection, selection)
+    known = None if key is None else reading.state.kept.selection(key, reading.moment)
+    if known is not None:
+        return known
+    meant = index.choose(np.sort(rows.ids(reading.connection, collection, selection, None)))
+    if key is not None:
+        reading.meant[key] = meant
+    return meant
 
 
 def _vectors(
@@ -292,9 +329,10 @@ def _following(rids: str | None) -> list[int]:
     return sorted(map(int, rids.split(","))) if rids else []
 
 
-def _fetch(
+def fetch(
     connection: apsw.Connection, ids: NDArray[np.int64], with_vectors: bool
 ) -> dict[int, Record]:
+    """The records of rows, as far as they are there."""
     marks = ", ".join("?" * len(ids))
     return {
         row[0]: to_record(row[1:])

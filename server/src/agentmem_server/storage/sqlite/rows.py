@@ -44,16 +44,22 @@ def condition(collection: Collection, selection: Selection, now: int) -> Sql:
 
 
 def ids(
-    connection: apsw.Connection, collection: Collection, selection: Selection, now: int
+    connection: apsw.Connection, collection: Collection, selection: Selection, now: int | None
 ) -> NDArray[np.int64]:
-    """The row ids of the living rows that a selection means."""
+    """The row ids that a selection means.
+
+    Of rows that live at a time; without one, of those that have expired too.
+    """
     meant = memory_rows.condition(collection, selection, None, SQLITE)
-    # As one text, since a row costs more to hand over than to find. What has expired is told by
-    # its own index: one of a scope alone then holds all that is asked, and no row is read.
+    living, parameters = "", meant.parameters
+    if now is not None:
+        # What has expired is told by its own index: one of a scope alone then holds all that is
+        # asked, and no row is read.
+        living = "AND m.rid NOT IN (SELECT rid FROM memory WHERE cid = ? AND expires_at <= ?)"
+        parameters = (*parameters, collection.key, now)
+    # As one text, since a row costs more to hand over than to find.
     found = connection.execute(
-        f"SELECT group_concat(m.rid) FROM memory m WHERE {meant.text} AND m.rid NOT IN "
-        "(SELECT rid FROM memory WHERE cid = ? AND expires_at <= ?)",
-        (*meant.parameters, collection.key, now),
+        f"SELECT group_concat(m.rid) FROM memory m WHERE {meant.text} {living}", parameters
     ).get
     return numbers(found)
 

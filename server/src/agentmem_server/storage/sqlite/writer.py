@@ -38,9 +38,9 @@ from .. import (
     Write,
 )
 from . import history, jobs, keys, schema
+from .memories import Memories
 from .memory_state import MemoryState
 from .operation import Operation
-from .pending_keywords import PendingKeywords
 
 CollectionWrite: TypeAlias = (
     Put
@@ -61,8 +61,8 @@ CollectionWrite: TypeAlias = (
 class _Batch:
     """What a transaction did, until it is on disk."""
 
+    after_commit: list[Callable[[], None]]
     outcomes: list[Outcome | APIError] = field(default_factory=list)
-    after_commit: list[Callable[[], None]] = field(default_factory=list)
     touched: set[tuple[str, str]] = field(default_factory=set)
 
 
@@ -106,17 +106,20 @@ class Writer:
             except _HalfDone:
                 batch = self._apply(writes, singly=True)
             last_event = history.last_event(self._connection)
+            self._state.kept.commit_begins()
             self._connection.execute("COMMIT")
         except BaseException as error:
             self._take_back()
+            self._state.kept.commit_failed()
             if isinstance(error, apsw.Error):
                 raise Unavailable(f"the database could not be written: {error}") from error
             raise
-        self._state.publish_draft()
-        for apply in batch.after_commit:
-            apply()
-        # Last, so that nobody caches under a new version what the old state answered.
-        self._state.bump(batch.touched)
+        with self._state.kept.following():
+            self._state.publish_draft()
+            for apply in batch.after_commit:
+                apply()
+            # Last, so that nobody caches under a new version what the old state answered.
+            self._state.bump(batch.touched)
         self._residue |= any(isinstance(write, Erase | Purge) for write in writes)
         cleaning = Erase | Purge | Sweep | Forget
         if self._residue and any(isinstance(write, cleaning) for write in writes):
@@ -136,34 +139,37 @@ class Writer:
         Raises:
             _HalfDone: a write was, and there are no savepoints; all of it has been taken back.
         """
-        batch = _Batch()
-        keywords = PendingKeywords(self._connection)
+        memories = Memories(self._connection, self._state)
+        batch = _Batch(memories.after_commit)
         self._connection.execute("BEGIN IMMEDIATE")
+        memories.new.look_up(writes)
         for write in writes:
-            operation = Operation(self._connection, self._state, keywords, self._last_event)
-            changes = self._connection.total_changes()
+            if singly or not isinstance(write, Put):
+                memories.new.flush()
+            operation = Operation(self._connection, self._state, memories, self._last_event)
+            changes = memories.changes
+            before = memories.mark() if singly else None
             if singly:
-                before = keywords.copy()
                 self._connection.execute("SAVEPOINT operation")
             try:
                 batch.outcomes.append(self._run(operation, write))
             except APIError as refused:
-                if singly:
+                if before is not None:
                     operation.undo()
                     self._connection.execute("ROLLBACK TO operation; RELEASE operation")
-                    keywords = before
-                elif self._connection.total_changes() != changes:
+                    memories.go_back(before)
+                elif memories.changes != changes:
                     self._take_back()
                     raise _HalfDone from refused
                 batch.outcomes.append(refused)
             else:
                 if singly:
+                    memories.new.flush()
                     self._connection.execute("RELEASE operation")
-                batch.after_commit += operation.after_commit
                 batch.touched |= operation.touched
             if isinstance(write, CollectionWrite):
                 batch.touched.add(_name(write))
-        keywords.write()
+        memories.finish()
         return batch
 
     def _take_back(self) -> None:

@@ -15,6 +15,8 @@ from .measures import Slots, Vectors
 MIN_DIMENSION = 64
 """Of shorter vectors the signs tell too little, and they cost little to compare."""
 
+_FAR: int = np.iinfo(np.uint16).max
+"""More than any two codes differ by."""
 _CHUNK = 1 << 20
 """Bytes of codes that are compared at once: they stay in the cache, and are worth a numpy call."""
 
@@ -52,7 +54,11 @@ class Codes:
         return packed
 
     def nearest(
-        self, query: Vectors, count: int, wanted: int, here: Callable[[Slots], NDArray[np.bool_]]
+        self,
+        query: Vectors,
+        count: int,
+        wanted: int,
+        here: Callable[[Slots | slice], NDArray[np.bool_]],
     ) -> Slots:
         """The places of the nearest codes, at least so many if there are, in no order.
 
@@ -66,8 +72,12 @@ class Codes:
         pool = _Pool(wanted)
         step = _CHUNK // (8 * len(self._columns))
         for start in range(0, count, step):
-            differing = np.bitwise_count(self._columns[:, start : min(start + step, count)] ^ code)
+            part = slice(start, min(start + step, count))
+            differing = np.bitwise_count(self._columns[:, part] ^ code)
             distances = np.add.reduce(differing, axis=0, dtype=np.uint16)
+            if pool.farthest == _FAR:
+                distances[~here(part)] = _FAR
+                pool.narrow(distances)
             near = np.flatnonzero(distances <= pool.farthest)
             if len(near):
                 places = near + start
@@ -88,11 +98,16 @@ class _Pool:
     """The nearest places so far, and how far they may be from here on."""
 
     def __init__(self, wanted: int) -> None:
-        self.farthest = np.iinfo(np.uint16).max
+        self.farthest = _FAR
         self._wanted = wanted
         self._places: list[Slots] = []
         self._distances: list[NDArray[np.uint16]] = []
         self._held = 0
+
+    def narrow(self, distances: NDArray[np.uint16]) -> None:
+        """Some of all the distances: where they are enough, what is farther is not wanted."""
+        if len(distances) > self._wanted:
+            self.farthest = int(np.partition(distances, self._wanted - 1)[self._wanted - 1])
 
     def add(self, places: Slots, distances: NDArray[np.uint16]) -> None:
         self._places.append(places)

@@ -42,9 +42,17 @@ class Entries:
 
     def find(self, ids: Ids) -> Slots:
         """Every slot of these ids, in their order."""
-        slots: Slots = self._slots[self._places(ids)] if self.several else self.first(ids)
-        found: Slots = slots[slots != NOWHERE]
-        return found
+        return self.pairs(ids)[1]
+
+    def pairs(self, ids: Ids) -> tuple[Ids, Slots]:
+        """Every slot of these ids, in their order, after the id that it is of."""
+        if self.several:
+            places = self._places(ids)
+            ids, slots = self._ids[places], self._slots[places]
+        else:
+            slots = self.first(ids)
+        here = slots != NOWHERE
+        return ids[here], slots[here]
 
     def counts(self, ids: Ids) -> NDArray[np.int64]:
         """How many slots each id has."""

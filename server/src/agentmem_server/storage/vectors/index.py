@@ -27,12 +27,13 @@ from .measures import (
     best_of_each,
     lengths,
     normalised,
+    places_of_best,
     point,
     products,
     score,
 )
 from .rows import FILES, FileRows, MemoryRows, Rows
-from .table import NEVER, Table
+from .table import NEVER, Chosen, Table
 
 Change: TypeAlias = "tuple[bytes | None, int | None] | None"
 """What became of a record: its vectors (None: they stayed) and expiry; None: it is gone."""
@@ -40,9 +41,13 @@ Change: TypeAlias = "tuple[bytes | None, int | None] | None"
 _LENGTHS_ALIKE = 1.01
 """How much longer than the shortest the longest vector may be for directions to decide."""
 _POOL = 1.5
+_FEW = 22_500
+"""Fewer vectors lie wider apart, where codes tell less of them: as many of these are compared."""
 _POOL_BITS = 384
 _WORTH = 8
 """Codes are worth it where they leave no more than one vector in so many to be compared."""
+_BY_DIFFERENCES = 6
+"""How many times as long a distance takes as an inner product."""
 
 _log = structlog.get_logger()
 
@@ -52,11 +57,11 @@ class Sizes:
     """From which sizes on an index does what.
 
     Attributes:
-        coded: vectors from which on they have codes. Up to there comparing all is as quick.
+        coded: vectors from which on they have codes. Up to there comparing all takes 0.2 ms.
         filed: bytes of vectors from which on they are in a file.
     """
 
-    coded: int = 20_000
+    coded: int = 8_000
     filed: int = 64 << 20
 
 
@@ -198,29 +203,57 @@ class VectorIndex:
         if self._table.living < self._table.capacity // 4 and self._table.capacity > 1_024:
             self._pack()
 
-    def top(self, query: bytes, k: int, now: int, among: Ids | None = None) -> tuple[Ids, Scores]:
+    def choose(self, ids: Ids) -> Chosen:
+        """The vectors of records, by their ids; an unknown one is no error."""
+        return self._table.chosen(ids)
+
+    def current(self, chosen: Chosen) -> Chosen:
+        """The same vectors where they are now, if no record of them has changed since."""
+        if chosen.table == self._table.number:
+            return chosen
+        return self._table.chosen(np.unique(chosen.ids))
+
+    def cost(self, k: int, among: Chosen | None = None) -> int:
+        """How many bytes of vectors, about, the k best are found by."""
+        vector = 4 * self.dimension
+        if among is None and self._goes_by_codes(self._table, pool := self._pool(k)):
+            return len(self) * self.dimension // 8 + pool * vector
+        compared = len(self) if among is None else len(among.slots)
+        return compared * vector * (_BY_DIFFERENCES if self.metric == "euclidean" else 1)
+
+    def top(
+        self, query: bytes, k: int, now: int, among: Ids | Chosen | None = None
+    ) -> tuple[Ids, Scores]:
         """The k best records, best first, by the metric (larger is better).
 
         Args:
             query: float32 bytes of this dimension.
             k: how many at most.
             now: microseconds; records that expired by then are left out.
-            among: only these ids, all of them compared; None for all there are.
+            among: only these, by their ids or chosen before, all of them compared; None for all
+                there are.
         """
         table = self._table
         asked = point(self.metric, query)
         if among is not None:
-            return best(*self._scored(table, asked, table.entries.find(among)), k)
+            chosen = among if isinstance(among, Chosen) else table.chosen(among)
+            return self._best_of_chosen(table, asked, chosen, k, now)
         pool = self._pool(k)
-        while table.codes is not None and pool * _WORTH <= table.living >= self._sizes.coded:
+        while self._goes_by_codes(table, pool):
+            assert table.codes is not None
+            direction = asked if self.metric == "cosine" else normalised(asked)
             near = table.codes.nearest(
-                normalised(asked), table.count, pool, lambda slots: table.here(slots, now)
+                direction, table.count, pool, lambda slots: table.here(slots, now)
             )
             ids, scores = self._scored(table, asked, near)
             if len(ids) >= k:
                 return best(ids, scores, k)
             pool *= 4  # some records have many vectors
         return best(*self._scored(table, asked, self._best_slots(table, asked, k, now)), k)
+
+    def _goes_by_codes(self, table: Table, pool: int) -> bool:
+        """Whether the codes bring those to compare, so many."""
+        return table.codes is not None and pool * _WORTH <= table.living >= self._sizes.coded
 
     def _best_slots(self, table: Table, asked: Vectors, k: int, now: int) -> Slots:
         """The slots of the k best of all, and of those that are as good; or else of all."""
@@ -239,7 +272,7 @@ class VectorIndex:
     def _pool(self, k: int) -> int:
         """How many vectors are compared exactly, of those with the nearest codes.
 
-        Measured to find .99 of the 10 best, and .98 of the 100 best, among 20,000 to 1,000,000
+        Measured to find .99 of the 10 best, and .98 of the 100 best, among 8,000 to 1,000,000
         vectors of 384 numbers, real ones and mixtures of these; shorter codes tell less. In steps
         of k, so that most pages of one search are cut from the same pool.
         """
@@ -247,14 +280,15 @@ class VectorIndex:
         bits = max(1.0, _POOL_BITS / self.dimension) ** 2
         living = self._table.living
         several = living / max(1, self._records)
-        return math.ceil(_POOL * math.sqrt(living) * math.pow(steps / 10, 0.75) * bits * several)
+        wide = _POOL * math.sqrt(max(living, _FEW))
+        return math.ceil(wide * math.pow(steps / 10, 0.75) * bits * several)
 
     def scores(self, query: bytes, ids: Ids) -> Scores:
         """The score of each id; NaN for one that is not here."""
         table = self._table
         found = np.full(len(ids), np.nan)
         known, scores = best_of_each(
-            *self._scored(table, point(self.metric, query), table.entries.find(ids))
+            *self._of_chosen(table, point(self.metric, query), table.chosen(ids), now=-1)
         )
         if len(known):
             places = np.minimum(np.searchsorted(known, ids), len(known) - 1)
@@ -274,15 +308,40 @@ class VectorIndex:
         found[here] = normalised(table.rows.array[slots[here]])
         return found
 
+    def _best_of_chosen(
+        self, table: Table, asked: Vectors, chosen: Chosen, k: int, now: int
+    ) -> tuple[Ids, Scores]:
+        if table.entries.several or chosen.table != table.number:
+            return best(*self._of_chosen(table, asked, chosen, now), k)
+        scores = self._scores(table, asked, chosen)
+        places = places_of_best(chosen.ids, scores, k)
+        found = Chosen(chosen.ids[places], chosen.slots[places], chosen.table)
+        # As a rule all of them live, and nobody has to look at the others.
+        if table.still_has(found, now).all():
+            return found.ids, scores[places]
+        here = table.still_has(chosen, now)
+        return best(chosen.ids[here], scores[here], k)
+
     def _scored(self, table: Table, asked: Vectors, slots: Slots) -> tuple[Ids, Scores]:
         """The records whose vectors these are, each with its best score."""
-        ids = table.ids[slots]
-        scores = score(self.metric, asked, table.rows.array[: table.count], slots)
-        # Of a vector that was removed meanwhile there may have been nothing left to compare.
-        here = table.alive[slots] & (table.ids[slots] == ids)
+        chosen = Chosen(table.ids[slots], slots, table.number)
+        return self._of_chosen(table, asked, chosen, now=-1)
+
+    def _of_chosen(
+        self, table: Table, asked: Vectors, chosen: Chosen, now: int
+    ) -> tuple[Ids, Scores]:
+        """Chosen records that live at a time, each with its best score."""
+        if chosen.table != table.number:
+            chosen = table.chosen(np.unique(chosen.ids))
+        ids, scores = chosen.ids, self._scores(table, asked, chosen)
+        here = table.still_has(chosen, now)
         if not here.all():
             ids, scores = ids[here], scores[here]
         return best_of_each(ids, scores) if table.entries.several else (ids, scores)
+
+    def _scores(self, table: Table, asked: Vectors, chosen: Chosen) -> Scores:
+        """What the metric says of chosen vectors, of what is there no longer too."""
+        return score(self.metric, asked, table.rows.array[: table.count], chosen.slots)
 
     def _measure(self, values: Vectors) -> None:
         found = lengths(values)

@@ -1,5 +1,8 @@
 """How near vectors are to one another, and the best of each record."""
 
+import math
+import threading
+
 import numpy as np
 from agentmem_client.models import Metric
 from numpy.typing import NDArray
@@ -11,29 +14,61 @@ Slots = NDArray[np.int64]
 
 _GATHER_BELOW = 0.3
 """Up to this share of the rows, gathering the candidates' rows beats scoring all of them."""
+_GATHERED = 256
+"""Rows that are gathered at once: they stay in the cache until they are compared."""
 
 
 def point(metric: Metric, query: bytes) -> Vectors:
     """A query's float32 bytes as the metric compares them."""
     given = np.frombuffer(query, dtype="<f4").astype(np.float32)
-    return normalised(given) if metric == "cosine" else given
+    if metric != "cosine":
+        return given
+    wide = given.astype(np.float64)
+    size = math.sqrt(np.vecdot(wide, wide))
+    return (wide / size).astype(np.float32) if size else given
 
 
 def score(metric: Metric, point: Vectors, vectors: Vectors, chosen: Slots) -> Scores:
     """What the metric says of some of the vectors (n, d); larger is better."""
     if metric == "euclidean":
         return _closeness(point, vectors, chosen)
-    # Not by matrix products: the threads of these wait for one another, tens of milliseconds where
-    # something else has a core. Dot products also come out the same wherever a row stands.
+    if metric == "cosine":  # of vectors of length 1
+        return _products(point, vectors, chosen).astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        if len(chosen) < _GATHER_BELOW * len(vectors):
-            products = np.vecdot(vectors[chosen], point)
-        else:
-            products = np.vecdot(vectors, point)[chosen]
+        products = _products(point, vectors, chosen)
     if not np.isfinite(products).all():  # a product of large numbers overflowed float32
         products = np.vecdot(vectors[chosen].astype(np.float64), point.astype(np.float64))
     scores: Scores = products.astype(np.float64)
     return scores
+
+
+class _Buffer(threading.local):
+    """Each thread's room for the rows that it gathers: new room costs as much as comparing them."""
+
+    rows: Vectors = np.empty((0, 0), dtype=np.float32)
+
+
+_buffer = _Buffer()
+
+
+def _products(point: Vectors, vectors: Vectors, chosen: Slots) -> Vectors:
+    """The inner product with each of some vectors (n, d).
+
+    Not by matrix products: the threads of these wait for one another, tens of milliseconds where
+    something else has a core. Dot products also come out the same wherever a row stands.
+    """
+    if len(chosen) >= _GATHER_BELOW * len(vectors):
+        every: Vectors = np.vecdot(vectors, point)[chosen]
+        return every
+    if _buffer.rows.shape[1] != len(point):
+        _buffer.rows = np.empty((_GATHERED, len(point)), dtype=np.float32)
+    found = np.empty(len(chosen), dtype=np.float32)
+    for start in range(0, len(chosen), _GATHERED):
+        part = chosen[start : start + _GATHERED]
+        # By any other mode than "clip" take copies into room of its own first.
+        rows = vectors.take(part, axis=0, out=_buffer.rows[: len(part)], mode="clip")
+        np.vecdot(rows, point, out=found[start : start + len(part)])
+    return found
 
 
 def products(point: Vectors, vectors: Vectors) -> Vectors | None:
@@ -69,13 +104,19 @@ def best_of_each(ids: Ids, scores: Scores) -> tuple[Ids, Scores]:
 
 def best(ids: Ids, scores: Scores, k: int) -> tuple[Ids, Scores]:
     """The k best, best first, of equal ones the newest."""
-    if k < len(ids):
-        # With all that are as good as the last: a page may end among equals.
-        last = np.partition(scores, len(scores) - k)[len(scores) - k]
-        good = np.flatnonzero(scores >= last)
-        ids, scores = ids[good], scores[good]
-    order = np.lexsort((-ids, -scores))[:k]
-    return ids[order], scores[order]
+    places = places_of_best(ids, scores, k)
+    return ids[places], scores[places]
+
+
+def places_of_best(ids: Ids, scores: Scores, k: int) -> NDArray[np.int64]:
+    """Where the k best are, best first, of equal ones the newest."""
+    if k >= len(ids):
+        return np.lexsort((-ids, -scores))[:k]
+    # With all that are as good as the last: a page may end among equals.
+    last = np.partition(scores, len(scores) - k)[len(scores) - k]
+    good = np.flatnonzero(scores >= last)
+    found: NDArray[np.int64] = good[np.lexsort((-ids[good], -scores[good]))[:k]]
+    return found
 
 
 def lengths(vectors: Vectors) -> Scores:

@@ -4,6 +4,9 @@ The arrays of a table are written in place, and replaced as a whole, table and a
 or shrink, so that a search keeps a consistent set.
 """
 
+from dataclasses import dataclass
+from itertools import count
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,12 +20,29 @@ NEVER: int = np.iinfo(np.int64).max
 
 _COPIED = 4_096
 """Rows that are read and written at once."""
+_NUMBERS = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The vectors of some records, good for as long as these records don't change.
+
+    Attributes:
+        ids: whose each of them is: (n,).
+        slots: where each is: (n,).
+        table: in the table of this number.
+    """
+
+    ids: Ids
+    slots: Slots
+    table: int
 
 
 class Table:
     """The arrays by slot.
 
     Attributes:
+        number: no other table's.
         rows: the vectors; zeros where there is none.
         codes: their binary codes, where there are some.
         entries: the slots of each record.
@@ -34,6 +54,7 @@ class Table:
 
     def __init__(self, rows: Rows, entries: Entries) -> None:
         capacity = len(rows.array)
+        self.number = next(_NUMBERS)
         self.rows = rows
         self.codes: Codes | None = None
         self.entries = entries
@@ -114,9 +135,21 @@ class Table:
             self.codes.clear(slots)
         self._free += slots.tolist()
 
-    def here(self, slots: Slots, now: int) -> NDArray[np.bool_]:
+    def chosen(self, ids: Ids) -> Chosen:
+        """The vectors of records, by their ids; those without any have none."""
+        return Chosen(*self.entries.pairs(ids), self.number)
+
+    def here(self, slots: Slots | slice, now: int) -> NDArray[np.bool_]:
         """Which of these vectors are alive at a time."""
         return self.alive[slots] & (self.expires_at[slots] > now)
+
+    def still_has(self, chosen: Chosen, now: int) -> NDArray[np.bool_]:
+        """Which of its chosen vectors are alive at a time.
+
+        Where one was that is removed, there may be another record's by now, which nobody chose.
+        """
+        same: NDArray[np.bool_] = self.ids[chosen.slots] == chosen.ids
+        return self.here(chosen.slots, now) & same
 
     def encoded(self) -> Codes:
         """Codes of all vectors, around their mean."""

@@ -1,0 +1,509 @@
+"""Searches that are answered from memory: they see what every other search sees."""
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import numpy as np
+import pytest
+from agentmem_client import filters
+from agentmem_server import times
+from agentmem_server.storage import (
+    Archive,
+    Candidates,
+    Delete,
+    DropCollection,
+    Embedding,
+    Erase,
+    KeptRow,
+    Learn,
+    ListRequest,
+    Ranked,
+    Record,
+    Refresh,
+    Scope,
+    SearchRequest,
+    Selection,
+    Sweep,
+    Update,
+)
+from agentmem_server.storage.sqlite import SqliteStore, at_once, reader
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Clock, Notes
+
+TENANT, NOTES = "tenant", "notes"
+SECOND = 1_000_000
+EMBEDDING = Embedding("client", None, 2, "cosine")
+EAST = np.array([1, 0], dtype="<f4").tobytes()
+NORTH = np.array([0, 1], dtype="<f4").tobytes()
+
+ANN, BOB, CAT = (Selection(Scope(user_id=user)) for user in ("ann", "bob", "cat"))
+RED = Selection(filter=filters.parse({"colour": "red"}))
+REDS_OF_ANN = Selection(Scope(user_id="ann"), filters.parse({"colour": "red"}))
+LIVELY = Selection(filter=filters.parse({"@archived": False}))
+ALL = Selection()
+EVERY = (ANN, BOB, CAT, RED, REDS_OF_ANN, LIVELY, ALL)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """Of a file, for whatever stores the other tests are."""
+    return f"sqlite:///{tmp_path}/memory.db"
+
+
+@pytest.fixture
+async def warm(notes: "Notes") -> "Warm":
+    """A store in which every search of `EVERY` was made."""
+    await notes.put("a1", "one", user_id="ann", metadata={"colour": "red"})
+    await notes.put("a2", "two", user_id="ann", ttl=9 * SECOND, expires_at=times.now() + SECOND)
+    await notes.put("b1", "three", user_id="bob", metadata={"colour": "red"}, vectors=NORTH)
+    await notes.put("c1", "four", user_id="cat", session_id="s", vectors=EAST + NORTH)
+    await notes.put("n1", "five", metadata={"colour": "blue"})
+    await notes.put("none", "six", user_id="ann", vectors=b"")
+    made = Warm(notes)
+    await made.up()
+    return made
+
+
+def best(candidates: Candidates) -> Ranked:
+    return candidates.ids, candidates.similarities
+
+
+def render(record: Record) -> bytes:
+    shown = (record.id, record.content, record.user_id, record.archived, record.expires_at)
+    return repr((shown, record.metadata, record.version)).encode()
+
+
+def asking(
+    selection: Selection = ALL, rank: Callable[[Candidates], Ranked] = best, **fields: Any
+) -> SearchRequest:
+    everything = {"vector": EAST, "terms": [], "depth": 1_000, "render": render, **fields}
+    return SearchRequest(selection, rank=rank, **everything)
+
+
+class Warm:
+    """What is in memory of a collection, and what ought to be."""
+
+    def __init__(self, notes: "Notes") -> None:
+        self.notes = notes
+
+    @property
+    def store(self) -> SqliteStore:
+        assert isinstance(self.notes.store, SqliteStore)
+        return self.notes.store
+
+    async def up(self) -> None:
+        """Make every search, which makes it known."""
+        for selection in EVERY:
+            await self.store.search(await self.notes.collection(), asking(selection))
+            assert await self.at_once(selection) is not None
+
+    async def at_once(
+        self, selection: Selection = ALL, **fields: Any
+    ) -> Sequence[tuple[bytes, float]] | None:
+        collection = await self.notes.collection()
+        found = self.store.at_once.search(collection, asking(selection, **fields))
+        return None if found is None else [(row.rendered, score) for row, score in found]
+
+    async def there(self, selection: Selection) -> set[bytes]:
+        """What the file says."""
+        request = ListRequest(selection, "seq", "asc", 1_000, with_vectors=True)
+        page = await self.store.page(await self.notes.collection(), request)
+        return {render(record) for record in page.records if record.vectors}
+
+    async def check(self, *still_known: Selection) -> None:
+        """No search says anything else than the file, and some are answered at once."""
+        for selection in EVERY:
+            there = await self.there(selection)
+            found = await self.at_once(selection)
+            assert found is None or {hit for hit, _ in found} == there, selection
+            assert found is not None or selection not in still_known, selection
+            answered = await self.store.search(await self.notes.collection(), asking(selection))
+            assert {render(record) for record, _ in answered} == there
+
+
+async def test_what_was_searched_before_is_answered_at_once(warm: Warm) -> None:
+    collection = await warm.notes.collection()
+    for selection in EVERY:
+        for depth in (1, 2, 100):
+            request = asking(selection, depth=depth)
+            answered = await warm.store.search(collection, request)
+            expected = [(render(record), score) for record, score in answered]
+            assert await warm.at_once(selection, depth=depth) == expected
+    assert await warm.at_once(Selection(Scope(agent_id="x"))) is None
+    assert await warm.store.search(collection, asking(Selection(Scope(agent_id="x")))) == []
+    assert await warm.at_once(Selection(Scope(agent_id="x"))) == []
+
+
+async def test_what_needs_the_file_is_left_to_others(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_age(candidates: Candidates) -> Ranked:
+        candidates.attributes(candidates.ids)
+        return best(candidates)
+
+    def by_turns(candidates: Candidates) -> Ranked:
+        candidates.turns(candidates.ids, False)
+        return best(candidates)
+
+    for fields in (
+        {"rank": by_age},
+        {"rank": by_turns},
+        {"terms": ["one"]},
+        {"with_vectors": True},
+        {"vector": None},
+    ):
+        assert await warm.at_once(ANN, **fields) is None
+    assert await warm.at_once(Selection(ids=["a1"])) is None
+    monkeypatch.setattr(at_once, "_MOST_BYTES", 15)
+    assert await warm.at_once(BOB) is not None
+    assert await warm.at_once(ANN) is None
+    warm.store._state.kept.rows.clear()
+    assert await warm.at_once(BOB, render=None) is None
+
+
+async def give(notes: "Notes", id: str, user_id: str, **changes: Any) -> None:
+    changed = Update(TENANT, NOTES, id, {"user_id": user_id, **changes}, times.now())
+    assert isinstance(await notes.write(changed), Record)
+
+
+async def put_another(notes: "Notes") -> None:
+    await notes.put("a3", user_id="ann", metadata={"colour": "red"})
+
+
+async def put_for_nobody(notes: "Notes") -> None:
+    await notes.put("n2", metadata={"colour": "red"})
+
+
+async def replace_one(notes: "Notes") -> None:
+    await notes.put("a1", "other", user_id="ann", metadata={"colour": "blue"})
+
+
+async def give_to_another(notes: "Notes") -> None:
+    await give(notes, "a1", "bob")
+
+
+async def give_two_vectors(notes: "Notes") -> None:
+    await notes.change("a1", vectors=EAST + NORTH)
+
+
+async def take_the_vectors(notes: "Notes") -> None:
+    await notes.change("a1", vectors=b"")
+
+
+async def give_vectors(notes: "Notes") -> None:
+    await notes.change("none", vectors=NORTH)
+
+
+async def delete_one(notes: "Notes") -> None:
+    await notes.delete("a1")
+
+
+async def delete_and_restore(notes: "Notes") -> None:
+    await notes.delete("a1")
+    await notes.restore("a1", 1)
+
+
+async def restore_a_version(notes: "Notes") -> None:
+    await notes.change("a1", content="new")
+    await notes.restore("a1", 1)
+
+
+async def replace_atomically(notes: "Notes") -> None:
+    ann = Selection(Scope(user_id="ann"))
+    await notes.write(notes.putting(notes.record("a9", user_id="ann"), replacing=ann))
+
+
+async def set_aside(notes: "Notes") -> None:
+    await notes.write(Archive(TENANT, NOTES, Selection(ids=["a1"]), True))
+
+
+async def live_longer(notes: "Notes") -> None:
+    await notes.write(Refresh(TENANT, NOTES, ["a2"], times.now()))
+
+
+async def learn_a_fact(notes: "Notes") -> None:
+    await notes.write(Learn(TENANT, NOTES, EMBEDDING, notes.record("f", "fact", user_id="ann")))
+
+
+async def erase_ann(notes: "Notes") -> None:
+    await notes.write(Erase(TENANT, "ann", times.now()))
+
+
+async def half_refused(notes: "Notes") -> None:
+    bad = notes.putting(notes.record("a8", user_id="ann"), notes.record("b1"), user_id="ann")
+    await notes.store.write([bad, notes.putting(notes.record("a7", user_id="ann"))])
+
+
+OF_ANN = [
+    put_another,
+    replace_one,
+    give_two_vectors,
+    take_the_vectors,
+    give_vectors,
+    delete_one,
+    delete_and_restore,
+    restore_a_version,
+    replace_atomically,
+    set_aside,
+    live_longer,
+    learn_a_fact,
+    erase_ann,
+    half_refused,
+]
+
+
+@pytest.mark.parametrize("write", OF_ANN)
+async def test_a_write_is_seen_and_other_users_stay_known(
+    warm: Warm, write: Callable[["Notes"], Any]
+) -> None:
+    await write(warm.notes)
+    await warm.check(BOB, CAT)
+    await warm.up()
+
+
+@pytest.mark.parametrize("write", [put_for_nobody, give_to_another])
+async def test_a_write_of_no_user_or_of_two_is_seen(
+    warm: Warm, write: Callable[["Notes"], Any]
+) -> None:
+    await write(warm.notes)
+    await warm.check(CAT)
+
+
+@pytest.mark.parametrize("drop", [True, False])
+async def test_what_is_emptied_is_empty(warm: Warm, drop: bool) -> None:
+    await warm.notes.put("c9", user_id="cat")
+    if drop:
+        await warm.notes.write(DropCollection(TENANT, NOTES))
+    else:
+        assert await warm.notes.write(Delete(TENANT, NOTES, Selection())) is not None
+    kept = warm.store._state.kept
+    assert len(kept.rows) == len(kept.selections) == 0
+    await warm.notes.put("c1", "new", user_id="cat")
+    await warm.check()
+    await warm.up()
+
+
+async def test_what_expires_is_found_by_nobody(
+    warm: Warm, clock: "Clock", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(await warm.at_once(ANN) or ()) == 2
+    clock.advance(2 * SECOND)
+    found = await warm.at_once(ANN)
+    assert found is not None
+    assert len(found) == 1
+    await warm.check(*EVERY)
+    await warm.notes.write(Sweep(clock.now, 100))
+    await warm.check(BOB, CAT)
+
+
+async def test_nothing_of_an_erased_user_stays_in_memory(warm: Warm) -> None:
+    await erase_ann(warm.notes)
+    kept = warm.store._state.kept
+    assert not any(b"ann" in row.rendered for row in kept.rows._kept.values())
+    assert not any(key[1].user_id == "ann" for key in kept.selections._kept)
+    assert len(kept.rows) == 3
+
+
+@pytest.mark.parametrize(("id", "kept_rows"), [("a1", 1), ("b1", 2)])
+async def test_what_was_read_before_a_commit_that_changes_it_is_not_kept(
+    warm: Warm, id: str, kept_rows: int
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slowly(candidates: Candidates) -> Ranked:
+        reached.set()
+        assert go_on.wait(20)
+        return best(candidates)
+
+    kept = warm.store._state.kept
+    kept.rows.clear()
+    kept.selections.clear()
+    collection = await warm.notes.collection()
+    search = asyncio.create_task(warm.store.search(collection, asking(ANN, rank=slowly)))
+    await asyncio.to_thread(reached.wait)
+    await warm.notes.change(id, content="else")
+    go_on.set()
+    assert len(await search) == 2
+    assert len(kept.rows) == kept_rows
+    assert len(kept.selections) == kept_rows - 1
+    await warm.check()
+
+
+async def test_while_memory_is_told_of_a_commit_nobody_looks_at_it(warm: Warm) -> None:
+    with warm.store._state.kept.lock:
+        assert await warm.at_once(ANN) is None
+    assert await warm.at_once(ANN) is not None
+
+
+async def test_what_a_commit_touches_is_not_read_until_memory_was_told(warm: Warm) -> None:
+    kept = warm.store._state.kept
+    collection = await warm.notes.collection()
+    before = dict(kept.rows._kept)
+    (rid,) = [rid for rid, row in before.items() if b"a1" in row.rendered]
+    kept.touched.row(collection.key, rid, "ann")
+    kept.commit_begins()
+    for selection in (ANN, BOB):
+        assert await warm.at_once(selection) is not None
+    kept.rows.clear()
+    assert await warm.at_once(ANN) is None
+    assert await warm.at_once(BOB) is not None
+    kept.selections.clear()
+    for selection in EVERY:
+        await warm.store.search(collection, asking(selection))
+    assert before.keys() - kept.rows._kept.keys() == {rid}
+    assert {key[1].user_id for key in kept.selections._kept} == {"bob", "cat"}
+    kept.commit_failed()
+    await warm.up()
+
+
+async def test_what_took_many_commits_to_read_is_not_kept(warm: Warm) -> None:
+    kept = warm.store._state.kept
+    moment = kept.moment
+    for _ in range(16):
+        await warm.notes.put("b2", user_id="bob")
+    collection = await warm.notes.collection()
+    key = kept.selections.key(collection, CAT)
+    assert key is not None
+    assert kept.selection(key, moment) is not None
+    await warm.notes.put("b2", user_id="bob")
+    assert kept.selection(key, moment) is None
+    kept.rows.clear()
+    kept.put(moment, {}, {1: KeptRow(collection.key, b"", None)})
+    assert len(kept.rows) == 0
+    kept.put(moment + 1, {}, {1: KeptRow(collection.key, b"", None)})
+    assert len(kept.rows) == 1
+
+
+async def test_a_file_that_is_locked_is_left_to_others(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: Any) -> Any:
+        raise apsw.BusyError("locked")
+
+    warm.store._state.kept.rows.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(reader, "fetch", locked)
+        assert await warm.at_once(ANN) is None
+    assert await warm.at_once(ANN) is not None
+
+
+async def test_a_slow_file_is_read_less_and_less_often(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, each = 100.0, 0.01
+
+    def passes() -> float:
+        nonlocal seconds
+        seconds += each
+        return seconds
+
+    async def waits() -> float:
+        """How long it is not read, after it was."""
+        before = seconds
+        while True:
+            warm.store._state.kept.rows.clear()
+            if await warm.at_once(ANN) is not None:
+                return seconds - before
+
+    monkeypatch.setattr(warm.store.at_once, "_clock", passes)
+    await waits()
+    waited = [await waits() for _ in range(14)]
+    assert waited == sorted(waited)
+    assert waited[0] < 0.1
+    assert 60 <= waited[-1] < 61
+    each = 0.001
+    await waits()
+    assert [await waits() for _ in range(3)] == [pytest.approx(0.002)] * 3
+    each = 0.01
+    await waits()
+    assert await waits() < 0.1
+
+
+async def test_memory_of_which_nobody_knows_what_it_was_told_is_empty(warm: Warm) -> None:
+    kept = warm.store._state.kept
+    with pytest.raises(MemoryError), kept.following():
+        raise MemoryError
+    assert len(kept.rows) == len(kept.selections) == 0
+    await warm.up()
+
+
+async def test_vectors_that_moved_are_found_where_they_are(warm: Warm) -> None:
+    more = [warm.notes.record(f"m{n}", user_id="more") for n in range(200)]
+    await warm.notes.write(warm.notes.putting(*more))  # more than there is room for
+    await warm.check(ANN, BOB, CAT)
+    await warm.check(ANN, BOB, CAT)
+
+
+async def test_writers_and_searches_that_race_agree(notes: "Notes") -> None:
+    """Each writer has two users and moves records between them; a search shows no other's."""
+    await notes.put("first", user_id="nobody")
+    collection = await notes.collection()
+    assert isinstance(notes.store, SqliteStore)
+    store = notes.store
+    counts = {"at once": 0, "usual": 0}
+
+    async def search(user: str) -> set[tuple[str, str]]:
+        request = asking(Selection(Scope(user_id=user)), render=shown)
+        rows = store.at_once.search(collection, request)
+        counts["usual" if rows is None else "at once"] += 1
+        if rows is None:
+            texts = [shown(record) for record, _ in await store.search(collection, request)]
+        else:
+            texts = [row.rendered for row, _ in rows]
+        found = {tuple(text.decode().split("|")) for text in texts}
+        assert {whose for _, _, whose in found} <= {user}
+        return {(id, content) for id, content, _ in found}
+
+    async def writer(number: int) -> None:
+        chance = random.Random(number)
+        users = [f"u{number}", f"v{number}"]
+        model: dict[str, tuple[str, str]] = {}
+        for step in range(150):
+            id = f"{number}-{chance.randrange(6)}"
+            content, user = f"text {step}", chance.choice(users)
+            match chance.randrange(4):
+                case 0 if id in model:
+                    await notes.delete(id)
+                    del model[id]
+                case 1 if id in model:
+                    await give(notes, id, user, content=content)
+                    model[id] = content, user
+                case _:
+                    several = EAST * chance.randint(1, 2)
+                    await notes.put(id, content, user_id=user, vectors=several)
+                    model[id] = content, user
+            for user in users:
+                there = {(id, text) for id, (text, whose) in model.items() if whose == user}
+                assert await search(user) == there
+
+    async def others(done: asyncio.Event) -> None:
+        while not done.is_set():
+            for number in range(5):
+                await search(f"u{number}")
+            await asyncio.sleep(0)
+
+    done = asyncio.Event()
+    beside = asyncio.create_task(others(done))
+    try:
+        await asyncio.gather(*(writer(number) for number in range(4)))
+    finally:
+        done.set()
+        await beside
+    assert min(counts.values()) > 100
+
+
+def shown(record: Record) -> bytes:
+    return f"{record.id}|{record.content}|{record.user_id}".encode()
+
+
+async def test_a_record_made_of_another_is_rendered_anew(warm: Warm) -> None:
+    ((record, _), *_) = await warm.store.search(await warm.notes.collection(), asking(ANN))
+    assert record.rendered == render(record)
+    assert replace(record, content="other").rendered is None
