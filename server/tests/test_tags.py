@@ -15,7 +15,6 @@ from agentmem_server.storage.tags import (
     OBJECT,
     PREFIX,
     STRING,
-    Tag,
     encode,
     number,
     tags,
@@ -134,12 +133,12 @@ def test_a_number_is_an_integer_of_64_bits_or_a_double() -> None:
 def test_metadata_becomes_a_row_a_value_at_every_depth() -> None:
     metadata = {"a": 1, "b": {"c": "x", "d": {"e": None}}, "f": True}
     expected = {
-        Tag("a", NUMBER, 1, ""),
-        Tag("b", *encode({"c": "x", "d": {"e": None}})),
-        Tag("b.c", STRING, "x", ""),
-        Tag("b.d", *encode({"e": None})),
-        Tag("b.d.e", NULL, 0, ""),
-        Tag("f", BOOLEAN, 1, ""),
+        ("a", NUMBER, 1, ""),
+        ("b", *encode({"c": "x", "d": {"e": None}})),
+        ("b.c", STRING, "x", ""),
+        ("b.d", *encode({"e": None})),
+        ("b.d.e", NULL, 0, ""),
+        ("f", BOOLEAN, 1, ""),
     }
     assert tags(metadata) == expected
     assert tags({}) == set()
@@ -149,17 +148,17 @@ def test_an_array_has_a_row_and_one_for_each_different_element() -> None:
     found = tags({"a": [1, 1.0, True, "x", None, [1], {"b": 2}]})
     whole = encode([1, 1.0, True, "x", None, [1], {"b": 2}])
     assert found == {
-        Tag("a", *whole),
-        Tag("a", NUMBER + ELEMENT, 1, ""),
-        Tag("a", BOOLEAN + ELEMENT, 1, ""),
-        Tag("a", STRING + ELEMENT, "x", ""),
-        Tag("a", NULL + ELEMENT, 0, ""),
-        Tag("a", ARRAY + ELEMENT, encode([1]).value, ""),
-        Tag("a", OBJECT + ELEMENT, encode({"b": 2}).value, ""),
+        ("a", *whole),
+        ("a", NUMBER + ELEMENT, 1, ""),
+        ("a", BOOLEAN + ELEMENT, 1, ""),
+        ("a", STRING + ELEMENT, "x", ""),
+        ("a", NULL + ELEMENT, 0, ""),
+        ("a", ARRAY + ELEMENT, encode([1]).value, ""),
+        ("a", OBJECT + ELEMENT, encode({"b": 2}).value, ""),
     }
-    assert tags({"a": []}) == {Tag("a", *EMPTY_ARRAY)}
+    assert tags({"a": []}) == {("a", *EMPTY_ARRAY)}
     long = tags({"a": [LONG + "y"]})
-    assert Tag("a", STRING + ELEMENT, LONG, LONG + "y") in long
+    assert ("a", STRING + ELEMENT, LONG, LONG + "y") in long
 
 
 def test_elements_are_told_from_values_by_their_kind() -> None:
@@ -176,7 +175,7 @@ def test_no_two_paths_are_written_alike(paths: set[tuple[str, ...]]) -> None:
         metadata: Any = 1
         for key in reversed(path):
             metadata = {key: metadata}
-        (leaf,) = (tag.path for tag in tags(metadata) if tag.kind == NUMBER)
+        (leaf,) = (name for name, kind, *_ in tags(metadata) if kind == NUMBER)
         assert leaf == str(Path(path))
         written.add(leaf)
     assert len(written) == len(paths)

@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from agentmem_client.errors import APIError
-from agentmem_server.storage import Erase, SearchRequest, Selection, Write, open_store
+from agentmem_server.storage import Erase, Record, SearchRequest, Selection, Write, open_store
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Clock, Notes
@@ -77,9 +77,24 @@ async def test_writes_together_lead_where_they_lead_one_by_one(
         singly = [(await apart.store.write([write]))[0] for write in some_writes(apart, seed)]
         assert refused(outcomes) == refused(singly)
         assert await said(together) == await said(apart)
+        assert await stored(together) == await stored(apart)
+        assert await happened(together) == await happened(apart)
     finally:
         await together.store.close()
         await apart.store.close()
+
+
+async def stored(notes: "Notes") -> list[Record | None]:
+    """The records in their order, vectors included."""
+    return [await notes.get(id) for id in await notes.ids()]
+
+
+async def happened(notes: "Notes") -> list[tuple[Any, ...]]:
+    """The events in their order, what was before each included."""
+    return [
+        (event.action, event.record_id, event.version, event.scope, event.before)
+        for event in await notes.events()
+    ]
 
 
 def refused(outcomes: Sequence[object]) -> list[bool]:

@@ -1,13 +1,14 @@
 """Vectors on the wire."""
 
 import base64
+import math
 import struct
 from array import array
 from typing import Any
 
 import pytest
 from agentmem_client.vectors import pack, to_base64, unpack
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 FLOATS = st.lists(
@@ -25,6 +26,19 @@ def test_what_is_packed_unpacks_the_same(numbers: list[float]) -> None:
     assert pack(to_base64(packed)) == packed
     assert pack(array("d", numbers)) == packed
     assert pack(tuple(numbers)) == packed
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5))
+@example([0x7F7FFFFF, 0xFF7FFFFF, 0x7F000000])
+@example([0x7F800000])
+@example([0xFF800001])
+def test_all_bits_are_numbers_but_those_of_infinities_and_nan(bits: list[int]) -> None:
+    data = struct.pack(f"<{len(bits)}I", *bits)
+    if all(map(math.isfinite, struct.unpack(f"<{len(bits)}f", data))):
+        assert pack(data) == data
+    else:
+        with pytest.raises(ValueError, match="finite"):
+            pack(data)
 
 
 def test_the_largest_numbers_fit() -> None:

@@ -6,6 +6,9 @@ from datetime import UTC, datetime, timedelta
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+DAY = 86_400_000_000
+"""Microseconds."""
+
 
 def now() -> int:
     """This moment."""

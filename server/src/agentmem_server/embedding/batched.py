@@ -96,7 +96,7 @@ class BatchedEmbedder:
 
     async def embed_many(self, texts: Sequence[str]) -> list[Embedded | Exception]:
         """Of each text that is to be found, its vector and tokens, or the error it failed with."""
-        return await self._embed([_Text(text, is_query=False) for text in texts])
+        return await self._embed([_Text(text, is_query=False) for text in texts]) if texts else []
 
     async def _embed(self, texts: Sequence[_Text]) -> list[Embedded | Exception]:
         # By digest, so that the cache holds no long texts.

@@ -11,9 +11,9 @@ from uuid import UUID
 from agentmem_client.models import MAX_SOURCES
 from pydantic_core import to_json
 
+from .. import times
 from .records import Record, Scope, Source
 
-_DAY = 86_400_000_000
 _BEFORE = " \"'\u201c\u201d\u2018\u2019\u00ab\u00bb"
 _AFTER = f"{_BEFORE}.!?\u2026"
 
@@ -60,7 +60,7 @@ def on_other_days(one: int | None, other: int | None) -> bool:
 
 def day(at: int | None) -> int | None:
     """The number of a time's day, in UTC."""
-    return None if at is None else at // _DAY
+    return None if at is None else at // times.DAY
 
 
 def is_still(there: Record | None, fact: Record, content: str) -> TypeGuard[Record]:

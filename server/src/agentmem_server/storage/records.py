@@ -5,6 +5,7 @@ Times are integers: microseconds since the Unix epoch, UTC. Vectors are little-e
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from agentmem_client.errors import DimensionMismatch, EmbedderMismatch
@@ -162,13 +163,19 @@ class Record:
         moment = self.event_at
         if moment is None and self.session_id is not None:
             moment = self.created_at
-        return None if moment is None else keywords.context_date(times.to_datetime(moment))
+        return None if moment is None else _date(moment // times.DAY)
 
     @property
     def dense_texts(self) -> list[str]:
         """The texts that the record's vectors are of, in order, where the server embeds."""
         date = self.context_date
         return [keywords.dense_text(date, text) for text in self.texts]
+
+
+@lru_cache(maxsize=1_024)
+def _date(day: int) -> str:
+    """The day of a number, as it is indexed: a batch says the same one again and again."""
+    return keywords.context_date(times.to_datetime(day * times.DAY))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,13 +40,8 @@ class Value(NamedTuple):
     full: str = ""
 
 
-class Tag(NamedTuple):
-    """One index row of a memory's metadata."""
-
-    path: str
-    kind: int
-    value: Indexed
-    full: str
+Tag: TypeAlias = tuple[str, int, Indexed, str]
+"""One index row of a memory's metadata: its path, and a `Value`."""
 
 
 def tags(metadata: Mapping[str, Any]) -> set[Tag]:
@@ -102,15 +97,15 @@ def short_path(path: str) -> str:
 
 
 def _add(path: str, value: Any, found: set[Tag]) -> None:
-    kind, indexed, full = encode(value)
-    found.add(Tag(path, kind, indexed, full))
+    kind, *_ = encoded = encode(value)
+    found.add((path, *encoded))
     if kind == OBJECT:
         for key, inner in value.items():
             _add(f"{path}.{escape(key)}", inner, found)
     elif kind == ARRAY:
         for element in value:
             kind, indexed, full = encode(element)
-            found.add(Tag(path, kind + ELEMENT, indexed, full))
+            found.add((path, kind + ELEMENT, indexed, full))
 
 
 def _digest(value: Any) -> str:

@@ -7,7 +7,6 @@ from . import rows
 from .connections import Connection
 from .dialect import numbered
 
-_DAY = 86_400_000_000
 _MOST = 20
 
 
@@ -20,12 +19,12 @@ async def figures(connection: Connection, tenant: str, user_id: str | None, sinc
     if user_id is not None:
         conditions.append(Sql("user_id = ?", (user_id,)))
     condition = all_of(conditions)
-    first = since // _DAY
+    first = since // times.DAY
     async with rows.snapshot(connection):
         by_day = await connection.fetch(
             "SELECT greatest(created_at / $1, $2) AS day, count(*) FROM memory "
             f"WHERE {numbered(condition, 3)} GROUP BY day ORDER BY day",
-            _DAY,
+            times.DAY,
             first - 1,
             *condition.parameters,
         )
@@ -33,7 +32,7 @@ async def figures(connection: Connection, tenant: str, user_id: str | None, sinc
         agents = await _most(connection, "agent_id", condition)
     return Figures(
         earlier=sum(count for day, count in by_day if day < first),
-        days=[(day * _DAY, count) for day, count in by_day if day >= first],
+        days=[(day * times.DAY, count) for day, count in by_day if day >= first],
         users=users,
         agents=agents,
     )

@@ -84,8 +84,8 @@ IMAGE: Final[Mapping[str, str]] = {
 def tag_rows(key: tuple[int, int], metadata: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """The rows of `TAG` of a memory, by its collection's key and row id."""
     return [
-        (*key, short_path(tag.path), tag.kind, as_text(tag.value), tag.full)
-        for tag in tags(metadata)
+        (*key, short_path(path), kind, as_text(value), full)
+        for path, kind, value, full in tags(metadata)
     ]
 
 

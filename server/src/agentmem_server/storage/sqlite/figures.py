@@ -9,7 +9,6 @@ from .. import Figures
 from ..sql import Sql, all_of
 from . import rows
 
-_DAY = 86_400_000_000
 _MOST = 20
 
 
@@ -22,19 +21,19 @@ def figures(connection: apsw.Connection, tenant: str, user_id: str | None, since
     if user_id is not None:
         conditions.append(Sql("user_id = ?", (user_id,)))
     condition = all_of(conditions)
-    first = since // _DAY
+    first = since // times.DAY
     with rows.snapshot(connection):
         days = connection.execute(
             f"SELECT max(created_at / ?, ?) AS day, count(*) FROM memory WHERE {condition.text} "
             "GROUP BY day ORDER BY day",
-            (_DAY, first - 1, *condition.parameters),
+            (times.DAY, first - 1, *condition.parameters),
         ).fetchall()
         users = _most(connection, "user_id", condition)
         agents = _most(connection, "agent_id", condition)
     by_day = cast("list[tuple[int, int]]", days)
     return Figures(
         earlier=sum(count for day, count in by_day if day < first),
-        days=[(day * _DAY, count) for day, count in by_day if day >= first],
+        days=[(day * times.DAY, count) for day, count in by_day if day >= first],
         users=users,
         agents=agents,
     )

@@ -5,7 +5,8 @@ was after an event is what it was before its next one, or is now; so a new memor
 row, and a change one copy.
 """
 
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, TypeAlias, cast
 
 import apsw
 from agentmem_client.models import Action
@@ -22,6 +23,11 @@ _INSERT_IMAGE = (
     f"VALUES ({', '.join('?' * (len(_KEPT.split(',')) + 2))})"
 )
 
+_INSERT_EVENT = (
+    "INSERT INTO event (tenant, cid, collection, id, version, action, at, user_id, agent_id, "
+    "session_id, namespace, idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
 
 def first_version(connection: apsw.Connection, collection: Collection, id: str) -> int:
     """The version of a new memory: after the last one that its id had, in as far as it is known."""
@@ -32,9 +38,19 @@ def first_version(connection: apsw.Connection, collection: Collection, id: str) 
     return 1 if found is None else cast("int", found[0]) + 1
 
 
-def added(connection: apsw.Connection, collection: Collection, record: Record, at: int) -> None:
-    """A memory is new; its version is given."""
-    _event(connection, collection, "added", record, record.version, at)
+Added: TypeAlias = tuple[Collection, Record, int]
+"""A memory that is new, its version given, and when that is."""
+
+
+def added(connection: apsw.Connection, memories: Sequence[Added]) -> None:
+    """Memories are new."""
+    connection.executemany(
+        _INSERT_EVENT,
+        [
+            _row(collection, "added", record, record.version, at)
+            for collection, record, at in memories
+        ],
+    )
 
 
 def changed(
@@ -231,24 +247,33 @@ def _event(
     idempotency_key: str | None = None,
 ) -> int:
     connection.execute(
-        "INSERT INTO event (tenant, cid, collection, id, version, action, at, user_id, agent_id, "
-        "session_id, namespace, idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            collection.tenant,
-            collection.key,
-            collection.name,
-            record.id,
-            version,
-            action,
-            at,
-            record.user_id,
-            record.agent_id,
-            record.session_id,
-            None if record.namespace is None else labels.encode(record.namespace),
-            idempotency_key,
-        ),
+        _INSERT_EVENT, _row(collection, action, record, version, at, idempotency_key)
     )
     return connection.last_insert_rowid()
+
+
+def _row(
+    collection: Collection,
+    action: Action,
+    record: Record,
+    version: int,
+    at: int,
+    idempotency_key: str | None = None,
+) -> tuple[object, ...]:
+    return (
+        collection.tenant,
+        collection.key,
+        collection.name,
+        record.id,
+        version,
+        action,
+        at,
+        record.user_id,
+        record.agent_id,
+        record.session_id,
+        None if record.namespace is None else labels.encode(record.namespace),
+        idempotency_key,
+    )
 
 
 def _keep(

@@ -5,14 +5,16 @@ keyword text (`keywords.keyword_text`) and one token for each scope that it belo
 narrows a search inside the index; a look-up of row ids beside it would be far slower.
 """
 
+from collections.abc import Callable, Iterable
+from functools import cache
 from hashlib import blake2b
+from typing import cast
 
 import apsw
 
 from ... import times
 from ...keywords import keyword_text
 from .. import Record, Scope, labels
-from . import rows
 
 _SCOPES = tuple("uasn")
 """What the tokens of scopes begin with: the first letters of their names."""
@@ -44,55 +46,89 @@ def purge(connection: apsw.Connection, cid: int) -> None:
     connection.execute(f"INSERT INTO keyword_{cid:d} (keyword_{cid:d}) VALUES ('optimize')")
 
 
-def put(connection: apsw.Connection, cid: int, rid: int, record: Record) -> None:
+def put(connection: apsw.Connection, cid: int, record: Record) -> None:
     """Index a memory as it is stored now, with the turn before it as context."""
     if not record.texts:
-        remove(connection, cid, rid)
+        remove(connection, cid, record.seq)
         return
-    before = None
-    if record.session_id is not None:
-        before = neighbour(connection, cid, rid, record.user_id, record.session_id, before=True)
-    previous = None if before is None else rows.read(connection, before).content
     connection.execute(
         f"INSERT OR REPLACE INTO keyword_{cid:d} (rowid, scope, text) VALUES (?, ?, ?)",
-        (
-            rid,
-            " ".join(_own_tokens(record)),
-            keyword_text(record.context_date, previous, "\n".join(record.texts)),
-        ),
+        _row(record, _previous(connection, cid, record), _own_tokens),
     )
 
 
-def neighbour(
-    connection: apsw.Connection,
-    cid: int,
-    rid: int,
-    user_id: str | None,
-    session_id: str,
-    *,
-    before: bool,
-) -> int | None:
-    """The record id of the living turn before or after one in the same session of the user.
+def add(connection: apsw.Connection, cid: int, records: Iterable[Record]) -> None:
+    """Index memories that are newer than all in the index, by seq, none between them left out."""
+    now = times.now()
+    last: dict[tuple[str | None, str], str] = {}
+    tokens = cache(_own_tokens)
+    rows = []
+    for record in records:
+        if not record.texts:
+            continue
+        previous = None
+        if record.session_id is not None:
+            session = (record.user_id, record.session_id)
+            known = session in last
+            previous = last[session] if known else _previous(connection, cid, record)
+            if not record.is_expired(now):
+                last[session] = record.content
+        rows.append(_row(record, previous, tokens))
+    connection.executemany(
+        f"INSERT INTO keyword_{cid:d} (rowid, scope, text) VALUES (?, ?, ?)", rows
+    )
+
+
+def _row(
+    record: Record, previous: str | None, own_tokens: Callable[..., str]
+) -> tuple[int, str, str]:
+    return (
+        record.seq,
+        own_tokens(record.user_id, record.agent_id, record.session_id, record.namespace),
+        keyword_text(record.context_date, previous, "\n".join(record.texts)),
+    )
+
+
+def _previous(connection: apsw.Connection, cid: int, record: Record) -> str | None:
+    """What is said in the turn before one."""
+    found = _beside(connection, cid, record, "content", "<", "DESC")
+    return cast("str | None", found)
+
+
+def following(connection: apsw.Connection, cid: int, record: Record) -> int | None:
+    """The row id of the turn after one."""
+    return cast("int | None", _beside(connection, cid, record, "rid", ">", "ASC"))
+
+
+def _beside(
+    connection: apsw.Connection, cid: int, record: Record, column: str, sign: str, order: str
+) -> object:
+    """A column of the living turn before or after one in the same session of the user.
 
     What no search finds is no turn: a transcript that is kept beside memories would give its last
     message to each of them as what they answer.
     """
-    sign, order = ("<", "DESC") if before else (">", "ASC")
-    found = connection.execute(
-        "SELECT rid FROM memory WHERE cid = ? AND session_id = ? AND user_id IS ? "
+    if record.session_id is None:
+        return None
+    return connection.execute(
+        f"SELECT {column} FROM memory WHERE cid = ? AND session_id = ? AND user_id IS ? "
         f"AND rid {sign} ? AND (expires_at IS NULL OR expires_at > ?) AND index_texts IS NOT '[]' "
         f"ORDER BY rid {order} LIMIT 1",
-        (cid, session_id, user_id, rid, times.now()),
-    ).fetchone()
-    return None if found is None else found[0]
+        (cid, record.session_id, record.user_id, record.seq, times.now()),
+    ).get
 
 
-def _own_tokens(record: Record) -> list[str]:
+def _own_tokens(
+    user_id: str | None,
+    agent_id: str | None,
+    session_id: str | None,
+    namespace: tuple[str, ...] | None,
+) -> str:
     """The tokens of every scope that a memory is in: its own namespace, and those around it."""
-    path = record.namespace or ()
+    path = namespace or ()
     around = [path[: depth + 1] for depth in range(len(path))]
-    own = Scope(record.user_id, record.agent_id, record.session_id)
-    return scope_tokens(own) + [_token("namespace", labels.encode(one)) for one in around]
+    own = scope_tokens(Scope(user_id, agent_id, session_id))
+    return " ".join([*own, *(_token("namespace", labels.encode(one)) for one in around)])
 
 
 def scope_tokens(scope: Scope) -> list[str]:

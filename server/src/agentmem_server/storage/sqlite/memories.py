@@ -5,6 +5,7 @@ What changes in memory is noted down and applied when the transaction is on disk
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import apsw
 from pydantic_core import to_json
@@ -14,23 +15,48 @@ from ..memory_rows import COLUMNS, to_record, values
 from ..tags import tags
 from . import keyword_index, rows
 from .memory_state import MemoryState
+from .new_memories import INSERT, INSERT_TAG, NewMemories, row
 from .pending_keywords import PendingKeywords
+
+Mark: TypeAlias = tuple[PendingKeywords, int]
 
 
 class Memories:
     """The memories of all collections, as the transaction under way has them.
 
     Attributes:
-        after_commit: what is to be done when it is on disk.
+        new: those that are no rows yet; what is here neither sees nor changes them.
+        keywords: what is to be brought in line in the full-text indexes.
+        after_commit: what is to be done when the transaction is on disk.
     """
 
-    def __init__(
-        self, connection: apsw.Connection, state: MemoryState, keywords: PendingKeywords
-    ) -> None:
+    def __init__(self, connection: apsw.Connection, state: MemoryState) -> None:
         self._connection = connection
         self._state = state
-        self._keywords = keywords
         self.after_commit: list[Callable[[], None]] = []
+        self.keywords = PendingKeywords(connection)
+        self.new = NewMemories(connection, state, self.keywords, self.after_commit)
+
+    @property
+    def changes(self) -> int:
+        """Another number when the transaction has done more."""
+        return self._connection.total_changes() - self.new.flushed + self.new.count
+
+    def mark(self) -> Mark:
+        """What the transaction has yet to do; for `go_back`."""
+        return self.keywords.copy(), len(self.after_commit)
+
+    def go_back(self, mark: Mark) -> None:
+        """All that was done since was rolled back."""
+        keywords, actions = mark
+        self.new.forget()
+        self.keywords.become(keywords)
+        del self.after_commit[actions:]
+
+    def finish(self) -> None:
+        """All writes of the transaction are done."""
+        self.new.flush()
+        self.keywords.write()
 
     def find(self, collection: Collection, id: str) -> Record | None:
         """The record with an id, expired or not."""
@@ -39,28 +65,12 @@ class Memories:
         ).fetchone()
         return None if found is None else to_record(found)
 
-    def insert(self, collection: Collection, record: Record, rid: int | None = None) -> None:
-        """Store a new record, under a row id that it had, or a new one; it gets it as its seq."""
-        self._connection.execute(
-            "INSERT INTO memory (rid, cid, id, content, metadata, user_id, agent_id, session_id, "
-            "type, importance, event_at, expires_at, payload, namespace, ttl, archived, "
-            "index_texts, sources, created_at, updated_at, version) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                rid,
-                collection.key,
-                record.id,
-                *values(record),
-                record.created_at,
-                record.updated_at,
-                record.version,
-            ),
-        )
-        record.seq = self._connection.last_insert_rowid()
+    def bring_back(self, collection: Collection, record: Record) -> None:
+        """Store a record under the seq that it had."""
+        self._connection.execute(INSERT, row(collection, record))
         self._add_tags(collection, record)
-        # A new row id is the largest of all: no turn comes after it.
-        self._index(collection, record, moved=rid is not None)
-        self.changed(collection, record.seq, record.user_id)
+        self._index(collection, record, moved=True)
+        self.touch(collection, record.seq, record.user_id)
 
     def replace(self, collection: Collection, before: Record, after: Record) -> None:
         """Change a record that is there, of the same seq."""
@@ -79,15 +89,15 @@ class Memories:
         other = before.content != after.content or bool(before.texts) != bool(after.texts)
         self._index(collection, after, moved=moved or other)
         if left is not None:
-            self._keywords.around_changed(collection.key, left)
-        self.changed(collection, after.seq, *{before.user_id, after.user_id})
+            self.keywords.around_changed(collection.key, left)
+        self.touch(collection, after.seq, before.user_id, after.user_id)
 
-    def changed(self, collection: Collection, rid: int, *users: str | None) -> None:
-        """A row, that is or was of these users, is to be read anew when the transaction is on disk.
+    def touch(self, collection: Collection, rid: int, *users: str | None) -> None:
+        """A row, that is or was of these users, is another when the transaction is on disk.
 
-        `insert`, `replace`, `delete`, `clear` and `expire` say so themselves.
+        The other methods here say so themselves.
         """
-        self.after_commit.append(partial(self._state.kept.changed, collection.key, rid, *users))
+        self._state.kept.touched.row(collection.key, rid, *users)
 
     def delete(
         self,
@@ -105,10 +115,10 @@ class Memories:
         for rid in rids:
             record = rows.read(self._connection, rid)
             ended(record)
-            self.changed(collection, rid, record.user_id)
+            self.touch(collection, rid, record.user_id)
             followers.add(self._following(collection, record))
             self._remove_tags(collection, record)
-            self._keywords.removed(collection.key, rid)
+            self.keywords.removed(collection.key, rid)
             if not keep_vectors:
                 self._connection.execute("DELETE FROM vector WHERE rid = ?", (rid,))
             self._connection.execute("DELETE FROM token WHERE rid = ?", (rid,))
@@ -116,7 +126,7 @@ class Memories:
         # Their keyword texts held words of what is gone.
         for follower in followers - {None, *rids}:
             assert follower is not None
-            self._keywords.around_changed(collection.key, follower)
+            self.keywords.around_changed(collection.key, follower)
         self.after_commit.append(lambda: self._state.remove_vectors(collection, rids))
 
     def clear(self, collection: Collection, at: int) -> None:
@@ -135,9 +145,10 @@ class Memories:
         )
         self._connection.execute("DELETE FROM tag WHERE cid = ?", key)
         self._connection.execute("DELETE FROM memory WHERE cid = ?", key)
-        self._keywords.forget(collection.key)
+        self.keywords.forget(collection.key)
         keyword_index.drop(self._connection, collection.key)
         keyword_index.create(self._connection, collection.key)
+        self._state.kept.touched.collections.add(collection.key)
         self.after_commit.append(lambda: self._state.clear_vectors(collection))
 
     def expire(
@@ -145,7 +156,7 @@ class Memories:
     ) -> None:
         """Rows, by id, were given a new expiry; the third says whose they are."""
         for rid, expires_at, user_id in expiries:
-            self.changed(collection, rid, user_id)
+            self.touch(collection, rid, user_id)
             self.after_commit.append(
                 partial(self._state.put_vectors, collection, rid, None, expires_at)
             )
@@ -165,30 +176,21 @@ class Memories:
             )
         elif vectors is not None:
             self._connection.execute("DELETE FROM token WHERE rid = ?", (rid,))
-        self._keywords.changed(collection.key, record)
+        self.keywords.changed(collection.key, record)
         following = self._following(collection, record) if moved else None
         if following is not None:
-            self._keywords.around_changed(collection.key, following)
+            self.keywords.around_changed(collection.key, following)
         self.after_commit.append(
             lambda: self._state.put_vectors(collection, rid, vectors, expires_at)
         )
 
     def _following(self, collection: Collection, record: Record) -> int | None:
         """The record whose keyword text has this one as its previous turn."""
-        if record.session_id is None:
-            return None
-        return keyword_index.neighbour(
-            self._connection,
-            collection.key,
-            record.seq,
-            record.user_id,
-            record.session_id,
-            before=False,
-        )
+        return keyword_index.following(self._connection, collection.key, record)
 
     def _add_tags(self, collection: Collection, record: Record) -> None:
         self._connection.executemany(
-            "INSERT INTO tag (cid, path, kind, value, full, rid) VALUES (?, ?, ?, ?, ?, ?)",
+            INSERT_TAG,
             [(collection.key, *tag, record.seq) for tag in tags(record.metadata)],
         )
 

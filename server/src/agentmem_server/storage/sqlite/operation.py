@@ -1,6 +1,5 @@
 """One write inside its transaction."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, cast
 
@@ -39,7 +38,6 @@ from ..sql import Sql
 from . import history, jobs, keyword_index, restoring, rows
 from .memories import Memories
 from .memory_state import MemoryState
-from .pending_keywords import PendingKeywords
 
 
 class Operation:
@@ -48,7 +46,7 @@ class Operation:
     Args:
         connection: in the transaction.
         state: what is kept in memory.
-        keywords: what is to be done to the full-text indexes.
+        memories: as the transaction has them.
         last_event: the last one before the transaction.
 
     Attributes:
@@ -59,21 +57,15 @@ class Operation:
         self,
         connection: apsw.Connection,
         state: MemoryState,
-        keywords: PendingKeywords,
+        memories: Memories,
         last_event: int,
     ) -> None:
         self._connection = connection
         self._last_event = last_event
         self._state = state
-        self._keywords = keywords
-        self._memories = Memories(connection, state, keywords)
+        self._memories = memories
         self._made: list[Collection] = []
         self.touched: set[tuple[str, str]] = set()
-
-    @property
-    def after_commit(self) -> list[Callable[[], None]]:
-        """What is to be done when the transaction is on disk."""
-        return self._memories.after_commit
 
     def undo(self) -> None:
         """Take back what later writes of the same transaction would have seen."""
@@ -96,14 +88,19 @@ class Operation:
 
     def _put_record(self, collection: Collection, record: Record, write: Put) -> Stored:
         user_id, now = write.user_id, record.updated_at if write.at is None else write.at
+        new = self._memories.new
+        if new.is_unknown(collection, record.id):
+            record.version = 1
+            new.add(collection, record, now)
+            return Stored(record, created=True)
+        new.flush()
         before = self._memories.find(collection, record.id)
         if before is not None and before.is_expired(now):
             self._expire(collection, [before.seq], now)
             before = None
         if before is None:
             record.version = history.first_version(self._connection, collection, record.id)
-            history.added(self._connection, collection, record, now)
-            self._memories.insert(collection, record)
+            new.add(collection, record, now)
             return Stored(record, created=True)
         if user_id is not None and before.user_id != user_id:
             raise rules.id_in_use()
@@ -259,7 +256,7 @@ class Operation:
             [(write.archived, now, record.version, record.seq) for record in changed],
         )
         for record in changed:
-            self._memories.changed(collection, record.seq, record.user_id)
+            self._memories.touch(collection, record.seq, record.user_id)
         return changed
 
     def refresh(self, write: Refresh) -> int:
@@ -290,7 +287,7 @@ class Operation:
             state.version = history.first_version(self._connection, collection, write.id)
             state.updated_at = write.at
             history.restored(self._connection, collection, state, write.at)
-            self._memories.insert(collection, state, state.seq)
+            self._memories.bring_back(collection, state)
             return state
         if write.user_id is not None and current.user_id != write.user_id:
             raise rules.id_in_use()
@@ -340,7 +337,7 @@ class Operation:
             return 0
         (cid,) = cast("tuple[int]", found)
         if any(collection.key == cid for collection in self._state.drafts()):
-            self._keywords.write()
+            self._memories.keywords.write()
             keyword_index.purge(self._connection, cid)
         self._connection.execute("DELETE FROM worded WHERE cid = ?", (cid,))
         return 1
@@ -417,9 +414,9 @@ class Operation:
             return 0
         deleted = self.delete(Delete(write.tenant, write.name, Selection(Scope()))).count
         history.dropped(self._connection, collection)
-        self._keywords.forget(collection.key)
+        self._memories.keywords.forget(collection.key)
         keyword_index.drop(self._connection, collection.key)
         self._connection.execute("DELETE FROM collection WHERE cid = ?", (collection.key,))
         self._state.remove(collection)
-        self.after_commit.append(lambda: self._state.drop_vectors(collection))
+        self._memories.after_commit.append(lambda: self._state.drop_vectors(collection))
         return deleted

@@ -38,9 +38,9 @@ from .. import (
     Write,
 )
 from . import history, jobs, keys, schema
+from .memories import Memories
 from .memory_state import MemoryState
 from .operation import Operation
-from .pending_keywords import PendingKeywords
 
 CollectionWrite: TypeAlias = (
     Put
@@ -61,8 +61,8 @@ CollectionWrite: TypeAlias = (
 class _Batch:
     """What a transaction did, until it is on disk."""
 
+    after_commit: list[Callable[[], None]]
     outcomes: list[Outcome | APIError] = field(default_factory=list)
-    after_commit: list[Callable[[], None]] = field(default_factory=list)
     touched: set[tuple[str, str]] = field(default_factory=set)
 
 
@@ -139,34 +139,37 @@ class Writer:
         Raises:
             _HalfDone: a write was, and there are no savepoints; all of it has been taken back.
         """
-        batch = _Batch()
-        keywords = PendingKeywords(self._connection)
+        memories = Memories(self._connection, self._state)
+        batch = _Batch(memories.after_commit)
         self._connection.execute("BEGIN IMMEDIATE")
+        memories.new.look_up(writes)
         for write in writes:
-            operation = Operation(self._connection, self._state, keywords, self._last_event)
-            changes = self._connection.total_changes()
+            if singly or not isinstance(write, Put):
+                memories.new.flush()
+            operation = Operation(self._connection, self._state, memories, self._last_event)
+            changes = memories.changes
+            before = memories.mark() if singly else None
             if singly:
-                before = keywords.copy()
                 self._connection.execute("SAVEPOINT operation")
             try:
                 batch.outcomes.append(self._run(operation, write))
             except APIError as refused:
-                if singly:
+                if before is not None:
                     operation.undo()
                     self._connection.execute("ROLLBACK TO operation; RELEASE operation")
-                    keywords = before
-                elif self._connection.total_changes() != changes:
+                    memories.go_back(before)
+                elif memories.changes != changes:
                     self._take_back()
                     raise _HalfDone from refused
                 batch.outcomes.append(refused)
             else:
                 if singly:
+                    memories.new.flush()
                     self._connection.execute("RELEASE operation")
-                batch.after_commit += operation.after_commit
                 batch.touched |= operation.touched
             if isinstance(write, CollectionWrite):
                 batch.touched.add(_name(write))
-        keywords.write()
+        memories.finish()
         return batch
 
     def _take_back(self) -> None:
