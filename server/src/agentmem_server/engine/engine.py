@@ -56,12 +56,12 @@ from .filling import Filling
 from .history import History
 from .in_flight import InFlight
 from .jobs import Jobs
-from .known_searches import KnownSearches
+from .known_searches import KnownSearches, digest_of
 from .learning import Learning
 from .outcomes import failure
 from .preparing import Preparation, no_memory
 from .reading import Reader
-from .results import Results
+from .results import Key, Results
 from .search import Found, Plan, Ranking, asks_for_tokens, holds_until, no_tokens, plan
 from .search_counts import SearchCounts
 from .selecting import scope_of, selection_of
@@ -238,24 +238,13 @@ class Engine:
             InvalidRequest: for options that don't go together or with the collection.
         """
         started = time.perf_counter()
-        is_cached = True
-
-        async def compute() -> Found:
-            nonlocal is_cached
-            is_cached = False
-            return await self._search(caller, request)
-
-        def at_once() -> Found | None:
-            nonlocal is_cached
-            found = self._search_at_once(caller, request)
-            is_cached = found is None  # until it is computed
-            return found
-
         # Before anything is read: what a later write changes must not be kept under its version.
         version = await self._store.version(caller.tenant, request.collection)
-        found = await self._results.get_or_compute(
-            caller, request, version, compute, digest, at_once
-        )
+        key = (caller, request.collection, version, digest or digest_of(request))
+        found = self._results.kept(key)
+        is_cached = True
+        if found is None:
+            found, is_cached = await self._find(caller, request, key)
         self.searches.add(
             caller.tenant,
             caller.user(request.user_id),
@@ -264,6 +253,22 @@ class Engine:
             is_cached=is_cached,
         )
         return found.body
+
+    async def _find(self, caller: Caller, request: m.SearchRequest, key: Key) -> tuple[Found, bool]:
+        """The answer to a search, and whether it came from another request or server."""
+        found = self._search_at_once(caller, request)
+        if found is not None:
+            self._results.keep(key, found)
+            return found, False
+        is_cached = True
+
+        async def compute() -> Found:
+            nonlocal is_cached
+            is_cached = False
+            return await self._search(caller, request)
+
+        found = await self._results.get_or_compute(key, compute)
+        return found, is_cached
 
     def _search_at_once(self, caller: Caller, request: m.SearchRequest) -> Found | None:
         """What `_search` answers, where that is by a vector alone and all of it is in memory."""
