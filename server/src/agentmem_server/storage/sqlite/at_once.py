@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import apsw
-import numpy as np
 
 from ... import times
 from ...telemetry.watch import Watch
@@ -33,8 +32,8 @@ _LONGEST_PAUSE = 60.0
 _CACHE = "PRAGMA cache_size=-4096"
 
 
-class _NotInMemory(Exception):
-    """Ranking asks for what only the file has."""
+class _NotAtOnce(Exception):
+    """Ranking asks for what only the file has, or for vectors, to compare them with each other."""
 
 
 class SqliteAtOnce:
@@ -84,7 +83,7 @@ class SqliteAtOnce:
             return None
         try:
             found = self._search(collection, request, request.vector)
-        except _NotInMemory:
+        except _NotAtOnce:
             return None
         finally:
             kept.lock.release()
@@ -112,9 +111,9 @@ class SqliteAtOnce:
                 similarities,
                 reader.NO_IDS,
                 reader.NO_SCORES,
-                vectors=index.vectors,
-                attributes=_not_in_memory,
-                turns=_not_in_memory,
+                vectors=_not_at_once,
+                attributes=_not_at_once,
+                turns=_not_at_once,
             )
         )
         rows = self._rows(collection, ids, request)
@@ -158,7 +157,7 @@ class SqliteAtOnce:
         if not kept.says_as_file(collection.key, rids):
             return None
         try:
-            records = reader.fetch(self._connection, np.array(rids, dtype=np.int64), False)
+            records = reader.fetch(self._connection, rids)
         except apsw.Error:  # a thread that reads may wait, and says what is wrong
             return None
         self._took(self._clock() - started)
@@ -181,5 +180,5 @@ class SqliteAtOnce:
             self._pause = _PAUSE
 
 
-def _not_in_memory(*_: Any) -> NoReturn:
-    raise _NotInMemory
+def _not_at_once(*_: Any) -> NoReturn:
+    raise _NotAtOnce
