@@ -271,9 +271,9 @@ class Engine:
         return found, is_cached
 
     def _search_at_once(self, caller: Caller, request: m.SearchRequest) -> Found | None:
-        """What `_search` answers, where that is by a vector alone and all of it is in memory."""
+        """What `_search` answers, where that is by a given vector alone and all is in memory."""
         at_once = self._store.at_once
-        if at_once is None or request.embedding is None or request.refresh_ttl or request.explain:
+        if at_once is None or request.embedding is None:
             return None
         collection = at_once.collection(caller.tenant, request.collection)
         if collection is None:
@@ -282,13 +282,20 @@ class Engine:
         if chosen.by_keyword:
             return None
         asked = _asked(caller, request, chosen, request.embedding, Ranking(chosen, request))
+        return self._found_at_once(request, chosen, collection, asked)
+
+    def _found_at_once(
+        self, request: m.SearchRequest, chosen: Plan, collection: Collection, asked: SearchRequest
+    ) -> Found | None:
+        at_once = self._store.at_once
+        if at_once is None or asked.render is None:
+            return None
         found = at_once.search(collection, asked)
         if found is None:
             return None
-        hits = records.with_scores(
-            (row.rendered for row, _ in found), (score for _, score in found)
-        )
-        until = holds_until(request, chosen, (row.expires_at for row, _ in found))
+        rows = [row for row, _ in found]
+        hits = records.with_scores([row.rendered for row in rows], [score for _, score in found])
+        until = holds_until(request, chosen, [row.expires_at for row in rows])
         return Found(b'{"hits":[%b]}' % b",".join(hits), until, refreshed=False)
 
     async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:
@@ -300,6 +307,10 @@ class Engine:
             vector, tokens = await self._query_vectors(chosen, request, collection)
             ranking = Ranking(chosen, request, tokens)
             asked = _asked(caller, request, chosen, vector, ranking)
+            if request.embedding is None:  # else it was tried before
+                at_once = self._found_at_once(request, chosen, collection, asked)
+                if at_once is not None:
+                    return at_once
             found = await self._store.search(collection, asked)
         refreshed = request.refresh_ttl and await self._refresh(
             caller, request.collection, [record for record, _ in found]
