@@ -132,8 +132,7 @@ class NewMemories:
         self._last_rid = None
 
     def _tell(self, added: list[history.Added]) -> None:
-        for collection, record, _ in added:
-            self._state.put_vectors(collection, record.seq, record.vectors, record.expires_at)
+        self._state.add_vectors((collection, record) for collection, record, _ in added)
         for cid, user_id in {(collection.key, record.user_id) for collection, record, _ in added}:
             self._state.kept.added(cid, user_id)
 
