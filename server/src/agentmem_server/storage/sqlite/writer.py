@@ -144,13 +144,14 @@ class Writer:
         batch = _Batch(memories.after_commit)
         self._connection.execute("BEGIN IMMEDIATE")
         memories.new.look_up(writes)
+        operation = Operation(self._connection, self._state, memories, self._last_event)
         for write in writes:
             if singly or not isinstance(write, Put):
                 memories.new.flush()
-            operation = Operation(self._connection, self._state, memories, self._last_event)
-            changes = memories.changes
-            before = memories.mark() if singly else None
+            before, changes = None, memories.changes
             if singly:
+                before = memories.mark()
+                operation = Operation(self._connection, self._state, memories, self._last_event)
                 self._connection.execute("SAVEPOINT operation")
             try:
                 batch.outcomes.append(self._run(operation, write))
