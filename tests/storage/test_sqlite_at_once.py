@@ -20,6 +20,7 @@ from agentmem_server.storage import (
     DropCollection,
     Embedding,
     Erase,
+    KeptRow,
     Learn,
     ListRequest,
     Ranked,
@@ -310,7 +311,10 @@ async def test_nothing_of_an_erased_user_stays_in_memory(warm: Warm) -> None:
     assert len(kept.rows) == 3
 
 
-async def test_what_was_read_before_a_commit_is_not_kept_after_it(warm: Warm) -> None:
+@pytest.mark.parametrize(("id", "kept_rows"), [("a1", 1), ("b1", 2)])
+async def test_what_was_read_before_a_commit_that_changes_it_is_not_kept(
+    warm: Warm, id: str, kept_rows: int
+) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
     def slowly(candidates: Candidates) -> Ranked:
@@ -324,69 +328,102 @@ async def test_what_was_read_before_a_commit_is_not_kept_after_it(warm: Warm) ->
     collection = await warm.notes.collection()
     search = asyncio.create_task(warm.store.search(collection, asking(ANN, rank=slowly)))
     await asyncio.to_thread(reached.wait)
-    await warm.notes.change("b1", content="else")
+    await warm.notes.change(id, content="else")
     go_on.set()
     assert len(await search) == 2
-    assert len(kept.rows) == len(kept.selections) == 0
+    assert len(kept.rows) == kept_rows
+    assert len(kept.selections) == kept_rows - 1
+    await warm.check()
 
 
 async def test_while_memory_is_told_of_a_commit_nobody_looks_at_it(warm: Warm) -> None:
-    kept = warm.store._state.kept
-    with kept.lock:
+    with warm.store._state.kept.lock:
         assert await warm.at_once(ANN) is None
     assert await warm.at_once(ANN) is not None
+
+
+async def test_what_a_commit_touches_is_not_read_until_memory_was_told(warm: Warm) -> None:
+    kept = warm.store._state.kept
+    collection = await warm.notes.collection()
+    before = dict(kept.rows._kept)
+    (rid,) = [rid for rid, row in before.items() if b"a1" in row.rendered]
+    kept.touched.row(collection.key, rid, "ann")
     kept.commit_begins()
-    assert await warm.at_once(ANN) is not None
+    for selection in (ANN, BOB):
+        assert await warm.at_once(selection) is not None
     kept.rows.clear()
-    assert await warm.at_once(ANN) is None  # the file may be ahead
-    await warm.store.search(await warm.notes.collection(), asking(ANN))
-    assert len(kept.rows) == 0
+    assert await warm.at_once(ANN) is None
+    assert await warm.at_once(BOB) is not None
+    kept.selections.clear()
+    for selection in EVERY:
+        await warm.store.search(collection, asking(selection))
+    assert before.keys() - kept.rows._kept.keys() == {rid}
+    assert {key[1].user_id for key in kept.selections._kept} == {"bob", "cat"}
     kept.commit_failed()
-    assert await warm.at_once(ANN) is not None
+    await warm.up()
 
 
-async def test_rows_of_which_memory_was_not_told_yet_are_not_read(
+async def test_what_took_many_commits_to_read_is_not_kept(warm: Warm) -> None:
+    kept = warm.store._state.kept
+    moment = kept.moment
+    for _ in range(16):
+        await warm.notes.put("b2", user_id="bob")
+    collection = await warm.notes.collection()
+    key = kept.selections.key(collection, CAT)
+    assert key is not None
+    assert kept.selection(key, moment) is not None
+    await warm.notes.put("b2", user_id="bob")
+    assert kept.selection(key, moment) is None
+    kept.rows.clear()
+    kept.put(moment, {}, {1: KeptRow(collection.key, b"", None)})
+    assert len(kept.rows) == 0
+    kept.put(moment + 1, {}, {1: KeptRow(collection.key, b"", None)})
+    assert len(kept.rows) == 1
+
+
+async def test_a_file_that_is_locked_is_left_to_others(
     warm: Warm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, fetch = warm.store._state.kept, reader.fetch
-    kept.rows.clear()
-
-    def commit_beside(*arguments: Any) -> Any:
-        found = fetch(*arguments)
-        kept.commit_begins()
-        return found
-
-    monkeypatch.setattr(reader, "fetch", commit_beside)
-    assert await warm.at_once(ANN) is None
-    assert len(kept.rows) == 0
-
-
-@pytest.mark.parametrize("trouble", ["slow", "broken"])
-async def test_a_file_that_makes_trouble_is_left_alone(
-    warm: Warm, trouble: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = warm.store._state.kept.rows
-
-    def broken(*_: Any) -> Any:
+    def locked(*_: Any) -> Any:
         raise apsw.BusyError("locked")
 
-    if trouble == "broken":
-        rows.clear()
-        with monkeypatch.context() as patched:
-            patched.setattr(reader, "fetch", broken)
-            assert await warm.at_once(ANN) is None
-        assert await warm.at_once(ANN) is not None
-        return
-    monkeypatch.setattr(at_once, "_SLOW", 0.0)
-    rows.clear()
+    warm.store._state.kept.rows.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(reader, "fetch", locked)
+        assert await warm.at_once(ANN) is None
     assert await warm.at_once(ANN) is not None
-    rows.clear()
-    assert await warm.at_once(ANN) is None
-    monkeypatch.setattr(at_once, "_PAUSE", -1.0)
-    monkeypatch.setattr(warm.store.at_once, "_reads_again", 0.0)
-    assert await warm.at_once(ANN) is not None
-    rows.clear()
-    assert await warm.at_once(ANN) is not None
+
+
+async def test_a_slow_file_is_read_less_and_less_often(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, each = 100.0, 0.01
+
+    def passes() -> float:
+        nonlocal seconds
+        seconds += each
+        return seconds
+
+    async def waits() -> float:
+        """How long it is not read, after it was."""
+        before = seconds
+        while True:
+            warm.store._state.kept.rows.clear()
+            if await warm.at_once(ANN) is not None:
+                return seconds - before
+
+    monkeypatch.setattr(warm.store.at_once, "_clock", passes)
+    await waits()
+    waited = [await waits() for _ in range(14)]
+    assert waited == sorted(waited)
+    assert waited[0] < 0.1
+    assert 60 <= waited[-1] < 61
+    each = 0.001
+    await waits()
+    assert [await waits() for _ in range(3)] == [pytest.approx(0.002)] * 3
+    each = 0.01
+    await waits()
+    assert await waits() < 0.1
 
 
 async def test_memory_of_which_nobody_knows_what_it_was_told_is_empty(warm: Warm) -> None:

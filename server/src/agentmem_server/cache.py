@@ -62,11 +62,20 @@ class Cache(Generic[Value]):
         Raises:
             Exception: what `compute` raised.
         """
+        if key not in self._flights:
+            value = self.kept(key)
+            if value is not None:
+                return value
 
-        async def compute_one(_: list[int]) -> Sequence[Value | Exception]:
-            return [await compute()]
+            async def compute_one(_: list[int]) -> Sequence[Value | Exception]:
+                return [await compute()]
 
-        (outcome,) = await self.get_or_compute_many([key], compute_one)
+            self._start([key], [0], compute_one)
+        else:
+            self.hits += 1
+        task, index = self._flights[key]
+        # Unlike awaiting a task, this doesn't cancel it with this request.
+        outcome = (await asyncio.shield(task))[index]
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -93,18 +102,26 @@ class Cache(Generic[Value]):
                 outcomes[key] = self._entries[key]
             except KeyError:
                 new[key] = position
-        self.misses += len(new)
         self.hits += len(keys) - len(new)
         if new:
-            task = asyncio.create_task(self._compute(list(new), list(new.values()), compute))
-            self._flights.update((key, (task, index)) for index, key in enumerate(new))
+            self._start(list(new), list(new.values()), compute)
         flights = {key: self._flights[key] for key in keys if key not in outcomes}
         if flights:
-            # Unlike awaiting a task, waiting for it doesn't cancel it with this request.
-            await asyncio.wait({task for task, _ in flights.values()})
+            await asyncio.wait({task for task, _ in flights.values()})  # as `shield`
         for key, (task, index) in flights.items():
             outcomes[key] = task.result()[index]
         return [outcomes[key] for key in keys]
+
+    def _start(
+        self,
+        keys: list[Hashable],
+        positions: list[int],
+        compute: Callable[[list[int]], Awaitable[Sequence[Value | Exception]]],
+    ) -> None:
+        self.misses += len(keys)
+        task = asyncio.create_task(self._compute(keys, positions, compute))
+        for index, key in enumerate(keys):
+            self._flights[key] = task, index
 
     async def _compute(
         self,

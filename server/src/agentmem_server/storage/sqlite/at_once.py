@@ -6,7 +6,7 @@ the search to a thread that reads, which also makes known what was not.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,8 +27,9 @@ _MOST_READ = 32
 """Rows that are read of the file, a few microseconds each where it is in the system's memory."""
 _SLOW = 0.005
 """Seconds for these, after which the file is taken for one that is not."""
-_PAUSE = 10.0
-"""Seconds for which no more of it is read here."""
+_PAUSE = 0.01
+"""Seconds for which it is read no more then; twice as many each time, until a read is quick."""
+_LONGEST_PAUSE = 60.0
 _CACHE = "PRAGMA cache_size=-4096"
 
 
@@ -43,15 +44,25 @@ class SqliteAtOnce:
         path: of the file.
         state: what is in memory of it.
         watch: is told how long each search took.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, path: Path, state: MemoryState, watch: Watch) -> None:
+    def __init__(
+        self,
+        path: Path,
+        state: MemoryState,
+        watch: Watch,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._connection = schema.connect(path, readonly=True)
         self._connection.execute(_CACHE)
         self._connection.set_busy_timeout(0)
+        self._connection.execute("SELECT 1 FROM memory").fetchone()  # reads the schema
         self._state = state
         self._watch = watch
+        self._clock = clock
         self._reads_again = 0.0
+        self._pause = _PAUSE
 
     def close(self) -> None:
         """Let go of the file."""
@@ -141,19 +152,17 @@ class SqliteAtOnce:
         self, collection: Collection, rids: list[int], request: SearchRequest
     ) -> dict[int, KeptRow] | None:
         """Rows of the file, which are kept from here on; None where they can't be had at once."""
-        kept = self._state.kept
-        moment, started = kept.moment, time.monotonic()
+        kept, started = self._state.kept, self._clock()
         if request.render is None or len(rids) > _MOST_READ or started < self._reads_again:
             return None
-        if moment is None:  # the file may be ahead of memory
+        if not kept.says_as_file(collection.key, rids):
             return None
         try:
             records = reader.fetch(self._connection, np.array(rids, dtype=np.int64), False)
         except apsw.Error:  # a thread that reads may wait, and says what is wrong
             return None
-        if time.monotonic() - started > _SLOW:
-            self._reads_again = time.monotonic() + _PAUSE
-        if kept.moment != moment or len(records) < len(rids):
+        self._took(self._clock() - started)
+        if len(records) < len(rids):
             return None
         read = {
             rid: KeptRow(collection.key, request.render(record), record.expires_at)
@@ -162,6 +171,14 @@ class SqliteAtOnce:
         for rid, row in read.items():
             kept.rows.put(rid, row)
         return read
+
+    def _took(self, seconds: float) -> None:
+        """A read took so long: many slow ones are far apart, a single one changes little."""
+        if seconds > _SLOW:
+            self._reads_again = self._clock() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        else:
+            self._pause = _PAUSE
 
 
 def _not_in_memory(*_: Any) -> NoReturn:

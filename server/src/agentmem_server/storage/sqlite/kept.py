@@ -1,46 +1,91 @@
 """What searches read of the file and keep in memory, and how it follows the file.
 
 Invariant: whoever holds the lock finds vectors, selections and rows as one commit left them, the
-last one of which memory was told. A commit is first in the file and then in memory. What is read of
-the file in between may be of either, so that nothing is kept of it: all that is kept was read while
-file and memory said the same.
+last one of which memory was told. A commit is first in the file and then in memory, and says before
+both what it touches. So what is read of the file at any time is also what memory has to say, but
+for what is touched by commits that memory was not told of when the reading began.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from .. import KeptRow
 from ..vectors import Chosen
 from .kept_rows import KeptRows
 from .selections import Key, Selections
 
+_REMEMBERED = 16
+"""Commits of which it is known what they touched; a reading that takes longer is not kept."""
 
-class Kept:
-    """Selections and rows, changed by the writer's thread and filled by those that read.
+
+@dataclass(slots=True)
+class Touched:
+    """What a transaction touches.
 
     Attributes:
-        lock: held by who reads here, and by the writer while it tells memory of a commit.
+        rows: that are changed or deleted, by their ids.
+        users: whose records are stored, changed or deleted: a collection's key and a user, or None.
+        collections: those of which all records are deleted, by their keys.
+    """
+
+    rows: set[int] = field(default_factory=set)
+    users: set[tuple[int, str | None]] = field(default_factory=set)
+    collections: set[int] = field(default_factory=set)
+
+    def row(self, collection: int, rid: int, *users: str | None) -> None:
+        """A row that is there, and that is or was of these users, is changed or deleted."""
+        self.rows.add(rid)
+        self.users.update((collection, user_id) for user_id in users)
+
+    def changes_meaning(self, key: Key) -> bool:
+        """Whether a selection may mean other records than before."""
+        collection, scope, _ = key
+        if collection in self.collections:
+            return True
+        if scope.user_id is not None:
+            return (collection, scope.user_id) in self.users
+        return any(where == collection for where, _ in self.users)
+
+    def changes_row(self, collection: int, rid: int) -> bool:
+        """Whether a row may say something else than before."""
+        return rid in self.rows or collection in self.collections
+
+
+class Kept:
+    """Selections and rows, which readers fill and the writer's thread empties.
+
+    Attributes:
+        lock: held by who looks at any of this, but for ``touched``.
         selections: what selections mean.
         rows: records as they are answered.
-        moment: a number of the state that file and memory are both in; None while a commit is under
-            way. What is read of the file while this stays the same is of that state.
+        moment: the number of the last commit that memory was told of.
+        touched: by the transaction under way; the writer's own.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.selections = Selections()
         self.rows = KeptRows()
-        self.moment: int | None = 0
-        self._moments = 0
+        self.moment = 0
+        self.touched = Touched()
+        self._begun = 0
+        self._log: deque[Touched] = deque(maxlen=_REMEMBERED)
 
     def commit_begins(self) -> None:
-        """From now on the file may be ahead of memory."""
-        self.moment = None
+        """From now on the file may be ahead of memory in what the transaction touches."""
+        with self.lock:
+            self._log.append(self.touched)
+            self._begun += 1
+        self.touched = Touched()
 
     def commit_failed(self) -> None:
         """The file is as it was."""
-        self._settle()
+        self.touched = Touched()
+        with self.lock:
+            self.moment = self._begun
 
     @contextmanager
     def following(self) -> Iterator[None]:
@@ -48,47 +93,56 @@ class Kept:
         with self.lock:
             try:
                 yield
+                self._drop(self._log[-1])
             except BaseException:  # nobody knows what has been told
                 self.selections.clear()
                 self.rows.clear()
                 raise
             finally:
-                self._settle()
+                self.moment = self._begun
 
-    def added(self, collection: int, user_id: str | None) -> None:
-        """A commit stored new rows of a user."""
-        self.selections.changed(collection, user_id)
+    def says_as_file(self, collection: int, rids: Iterable[int]) -> bool:
+        """Whether rows are the same in the file as for memory, to who holds the lock."""
+        under_way = self._since(self.moment) or ()
+        return not any(
+            touched.changes_row(collection, rid) for touched in under_way for rid in rids
+        )
 
-    def changed(self, collection: int, rid: int, *users: str | None) -> None:
-        """A commit stored, changed or deleted a row, that is or was of these users."""
-        self.rows.drop(rid)
-        for user_id in users:
-            self.selections.changed(collection, user_id)
-
-    def cleared(self, collection: int) -> None:
-        """A commit deleted all rows of a collection."""
-        self.rows.cleared(collection)
-        self.selections.cleared(collection)
-
-    def selection(self, key: Key, moment: int | None) -> Chosen | None:
-        """What a selection means, to who reads the file in the state of a moment."""
+    def selection(self, key: Key, moment: int) -> Chosen | None:
+        """What a selection means, to who has read the file since a moment."""
         with self.lock:
-            return self.selections.get(key) if self._is(moment) else None
+            found = self.selections.get(key)
+            return found if found is not None and self._still_means(key, moment) else None
 
-    def put(
-        self, moment: int | None, meant: Mapping[Key, Chosen], rows: Mapping[int, KeptRow]
-    ) -> None:
-        """Keep what was read of the file since a moment, if that still lasts."""
+    def put(self, moment: int, meant: Mapping[Key, Chosen], rows: Mapping[int, KeptRow]) -> None:
+        """Keep what was read of the file since a moment, where nothing has touched it since."""
         with self.lock:
-            if self._is(moment):
-                for key, chosen in meant.items():
+            touched = self._since(moment)
+            if touched is None:
+                return
+            for key, chosen in meant.items():
+                if not any(one.changes_meaning(key) for one in touched):
                     self.selections.put(key, chosen)
-                for rid, row in rows.items():
+            for rid, row in rows.items():
+                if not any(one.changes_row(row.collection, rid) for one in touched):
                     self.rows.put(rid, row)
 
-    def _is(self, moment: int | None) -> bool:
-        return moment is not None and moment == self.moment
+    def _still_means(self, key: Key, moment: int) -> bool:
+        touched = self._since(moment)
+        return touched is not None and not any(one.changes_meaning(key) for one in touched)
 
-    def _settle(self) -> None:
-        self._moments += 1
-        self.moment = self._moments
+    def _since(self, moment: int) -> Sequence[Touched] | None:
+        """What was touched by commits of which memory was not told at a moment; None: forgotten."""
+        commits = self._begun - moment
+        if commits > len(self._log):
+            return None
+        return [self._log[-number] for number in range(1, commits + 1)]
+
+    def _drop(self, touched: Touched) -> None:
+        for rid in touched.rows:
+            self.rows.drop(rid)
+        for collection, user_id in touched.users:
+            self.selections.changed(collection, user_id)
+        for collection in touched.collections:
+            self.rows.cleared(collection)
+            self.selections.cleared(collection)

@@ -70,7 +70,7 @@ class Memories:
         self._connection.execute(INSERT, row(collection, record))
         self._add_tags(collection, record)
         self._index(collection, record, moved=True)
-        self.changed(collection, record.seq, record.user_id)
+        self.touch(collection, record.seq, record.user_id)
 
     def replace(self, collection: Collection, before: Record, after: Record) -> None:
         """Change a record that is there, of the same seq."""
@@ -90,14 +90,14 @@ class Memories:
         self._index(collection, after, moved=moved or other)
         if left is not None:
             self.keywords.around_changed(collection.key, left)
-        self.changed(collection, after.seq, *{before.user_id, after.user_id})
+        self.touch(collection, after.seq, before.user_id, after.user_id)
 
-    def changed(self, collection: Collection, rid: int, *users: str | None) -> None:
-        """A row, that is or was of these users, is to be read anew when the transaction is on disk.
+    def touch(self, collection: Collection, rid: int, *users: str | None) -> None:
+        """A row, that is or was of these users, is another when the transaction is on disk.
 
-        `bring_back`, `replace`, `delete`, `clear` and `expire` say so themselves.
+        The other methods here say so themselves.
         """
-        self.after_commit.append(partial(self._state.kept.changed, collection.key, rid, *users))
+        self._state.kept.touched.row(collection.key, rid, *users)
 
     def delete(
         self,
@@ -115,7 +115,7 @@ class Memories:
         for rid in rids:
             record = rows.read(self._connection, rid)
             ended(record)
-            self.changed(collection, rid, record.user_id)
+            self.touch(collection, rid, record.user_id)
             followers.add(self._following(collection, record))
             self._remove_tags(collection, record)
             self.keywords.removed(collection.key, rid)
@@ -148,6 +148,7 @@ class Memories:
         self.keywords.forget(collection.key)
         keyword_index.drop(self._connection, collection.key)
         keyword_index.create(self._connection, collection.key)
+        self._state.kept.touched.collections.add(collection.key)
         self.after_commit.append(lambda: self._state.clear_vectors(collection))
 
     def expire(
@@ -155,7 +156,7 @@ class Memories:
     ) -> None:
         """Rows, by id, were given a new expiry; the third says whose they are."""
         for rid, expires_at, user_id in expiries:
-            self.changed(collection, rid, user_id)
+            self.touch(collection, rid, user_id)
             self.after_commit.append(
                 partial(self._state.put_vectors, collection, rid, None, expires_at)
             )

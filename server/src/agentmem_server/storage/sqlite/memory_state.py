@@ -104,16 +104,16 @@ class MemoryState:
 
     def keep(
         self,
-        moment: int | None,
+        moment: int,
         collection: Collection,
         index: VectorIndex | None,
         meant: Mapping[Key, Chosen],
         found: Mapping[int, Record],
     ) -> None:
-        """Keep what was read of the file since a moment.
+        """Keep what was read of the file, where nothing has touched it since.
 
         Args:
-            moment: see `Kept`.
+            moment: of `Kept`, before it was read.
             collection: that it is of.
             index: in which the vectors of ``meant`` are.
             meant: what selections mean.
@@ -174,7 +174,6 @@ class MemoryState:
 
     def clear_vectors(self, collection: Collection) -> None:
         """A collection was emptied."""
-        self.kept.cleared(collection.key)
         self.drop_vectors(collection)
         self._vectors[collection.key] = self._new_index(collection)
 

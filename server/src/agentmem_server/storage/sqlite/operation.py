@@ -257,7 +257,7 @@ class Operation:
             [(write.archived, now, record.version, record.seq) for record in changed],
         )
         for record in changed:
-            self._memories.changed(collection, record.seq, record.user_id)
+            self._memories.touch(collection, record.seq, record.user_id)
         return changed
 
     def refresh(self, write: Refresh) -> int:

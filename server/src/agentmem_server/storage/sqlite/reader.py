@@ -208,14 +208,14 @@ def search(
 
 @dataclass
 class _Reading:
-    """One snapshot of the file, and the moment in which it begins or that is past by then.
+    """One snapshot of the file, and a moment before it begins.
 
     ``meant`` is what selections mean, as it was read.
     """
 
     connection: apsw.Connection
     state: MemoryState
-    moment: int | None
+    moment: int
     meant: dict[Key, Chosen] = field(default_factory=dict)
 
 

@@ -250,8 +250,9 @@ class VectorIndex:
         pool = self._pool(k)
         while self._goes_by_codes(table, pool):
             assert table.codes is not None
+            direction = asked if self.metric == "cosine" else normalised(asked)
             near = table.codes.nearest(
-                normalised(asked), table.count, pool, lambda slots: table.here(slots, now)
+                direction, table.count, pool, lambda slots: table.here(slots, now)
             )
             ids, scores = self._scored(table, asked, near)
             if len(ids) >= k:

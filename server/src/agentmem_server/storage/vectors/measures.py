@@ -1,5 +1,6 @@
 """How near vectors are to one another, and the best of each record."""
 
+import math
 import threading
 
 import numpy as np
@@ -20,20 +21,21 @@ _GATHERED = 256
 def point(metric: Metric, query: bytes) -> Vectors:
     """A query's float32 bytes as the metric compares them."""
     given = np.frombuffer(query, dtype="<f4").astype(np.float32)
-    return normalised(given) if metric == "cosine" else given
+    if metric != "cosine":
+        return given
+    wide = given.astype(np.float64)
+    size = math.sqrt(np.vecdot(wide, wide))
+    return (wide / size).astype(np.float32) if size else given
 
 
 def score(metric: Metric, point: Vectors, vectors: Vectors, chosen: Slots) -> Scores:
     """What the metric says of some of the vectors (n, d); larger is better."""
     if metric == "euclidean":
         return _closeness(point, vectors, chosen)
-    # Not by matrix products: the threads of these wait for one another, tens of milliseconds where
-    # something else has a core. Dot products also come out the same wherever a row stands.
+    if metric == "cosine":  # of vectors of length 1
+        return _products(point, vectors, chosen).astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        if len(chosen) < _GATHER_BELOW * len(vectors):
-            products = _gathered(point, vectors, chosen)
-        else:
-            products = np.vecdot(vectors, point)[chosen]
+        products = _products(point, vectors, chosen)
     if not np.isfinite(products).all():  # a product of large numbers overflowed float32
         products = np.vecdot(vectors[chosen].astype(np.float64), point.astype(np.float64))
     scores: Scores = products.astype(np.float64)
@@ -49,8 +51,15 @@ class _Buffer(threading.local):
 _buffer = _Buffer()
 
 
-def _gathered(point: Vectors, vectors: Vectors, chosen: Slots) -> Vectors:
-    """The inner product with each of some vectors (n, d)."""
+def _products(point: Vectors, vectors: Vectors, chosen: Slots) -> Vectors:
+    """The inner product with each of some vectors (n, d).
+
+    Not by matrix products: the threads of these wait for one another, tens of milliseconds where
+    something else has a core. Dot products also come out the same wherever a row stands.
+    """
+    if len(chosen) >= _GATHER_BELOW * len(vectors):
+        every: Vectors = np.vecdot(vectors, point)[chosen]
+        return every
     if _buffer.rows.shape[1] != len(point):
         _buffer.rows = np.empty((_GATHERED, len(point)), dtype=np.float32)
     found = np.empty(len(chosen), dtype=np.float32)
