@@ -159,27 +159,34 @@ class VectorIndex:
         owners = np.repeat(ids, sizes)
         table = self._table
         table.fill(slots, owners, np.repeat(np.array(expiries, np.int64), sizes), directions)
-        new = np.repeat(table.entries.first(ids) == NOWHERE, sizes)
         table.entries.several |= int(sizes.max()) > 1
-        table.entries = table.entries.added(owners[new], slots[new])
+        if not table.entries.are_newer(ids):
+            new = np.repeat(table.entries.first(ids) == NOWHERE, sizes)
+            owners, slots = owners[new], slots[new]
+        table.entries = table.entries.added(owners, slots)
         self._encode()
 
     def _slots_for(self, ids: Ids, sizes: NDArray[np.int64]) -> Slots:
         """Slots for so many vectors of each record: those that it has, or else free ones."""
+        if self._table.entries.are_newer(ids):
+            self._records += len(ids)
+            return self._free_slots(int(sizes.sum()))
         has = self._table.entries.counts(ids)
         other = ids[(has != sizes) & (has > 0)]
         self._remove(other)
         self._records += int(np.count_nonzero(has == 0)) + len(other)
         stays = has == sizes
         in_place = np.repeat(stays, sizes)
-        wanted = int(np.count_nonzero(~in_place))
+        slots = np.empty(len(in_place), dtype=np.int64)
+        slots[in_place] = self._table.entries.find(ids[stays])
+        slots[~in_place] = self._free_slots(int(np.count_nonzero(~in_place)))
+        return slots
+
+    def _free_slots(self, wanted: int) -> Slots:
         missing = self._table.living + wanted - self._table.capacity
         if missing > 0:
             self._resize(max(2 * self._table.capacity, self._table.capacity + missing))
-        slots = np.empty(len(in_place), dtype=np.int64)
-        slots[in_place] = self._table.entries.find(ids[stays])
-        slots[~in_place] = self._table.take(wanted)
-        return slots
+        return self._table.take(wanted)
 
     def reserve(self, count: int) -> None:
         """Make room for so many vectors."""
@@ -196,6 +203,8 @@ class VectorIndex:
         self._remove([rid])
 
     def _remove(self, rids: Sequence[int] | Ids) -> None:
+        if not len(rids):
+            return
         ids = np.array(rids, dtype=np.int64)
         slots = self._table.entries.find(ids)
         if not len(slots):
