@@ -12,6 +12,7 @@ from agentmem_client.errors import InvalidRequest, Unavailable
 from agentmem_server import times
 from agentmem_server.access.callers import Caller
 from agentmem_server.access.shared_windows import SharedWindows
+from agentmem_server.engine.known_searches import digest_of
 from agentmem_server.engine.results import Results
 from agentmem_server.engine.search import Found
 from agentmem_server.sharing import NO_COPIES, Kind, Tally, open_sharing
@@ -297,7 +298,8 @@ async def ask(
     request: m.SearchRequest = REQUEST,
     version: int = 1,
 ) -> Found:
-    return await of.get_or_compute(caller, request, version, computing(found, calls))
+    key = (caller, request.collection, version, digest_of(request))
+    return of.kept(key) or await of.get_or_compute(key, computing(found, calls))
 
 
 @pytest.mark.parametrize("seconds", [None, 20, 3_600])

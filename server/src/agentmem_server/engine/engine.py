@@ -56,12 +56,12 @@ from .filling import Filling
 from .history import History
 from .in_flight import InFlight
 from .jobs import Jobs
-from .known_searches import KnownSearches
+from .known_searches import KnownSearches, digest_of
 from .learning import Learning
 from .outcomes import failure
 from .preparing import Preparation, no_memory
 from .reading import Reader
-from .results import Results
+from .results import Key, Results
 from .search import Found, Plan, Ranking, asks_for_tokens, holds_until, no_tokens, plan
 from .search_counts import SearchCounts
 from .selecting import scope_of, selection_of
@@ -238,24 +238,13 @@ class Engine:
             InvalidRequest: for options that don't go together or with the collection.
         """
         started = time.perf_counter()
-        is_cached = True
-
-        async def compute() -> Found:
-            nonlocal is_cached
-            is_cached = False
-            return await self._search(caller, request)
-
-        def at_once() -> Found | None:
-            nonlocal is_cached
-            found = self._search_at_once(caller, request)
-            is_cached = found is None  # until it is computed
-            return found
-
         # Before anything is read: what a later write changes must not be kept under its version.
         version = await self._store.version(caller.tenant, request.collection)
-        found = await self._results.get_or_compute(
-            caller, request, version, compute, digest, at_once
-        )
+        key = (caller, request.collection, version, digest or digest_of(request))
+        found = self._results.kept(key)
+        is_cached = True
+        if found is None:
+            found, is_cached = await self._find(caller, request, key)
         self.searches.add(
             caller.tenant,
             caller.user(request.user_id),
@@ -265,10 +254,26 @@ class Engine:
         )
         return found.body
 
+    async def _find(self, caller: Caller, request: m.SearchRequest, key: Key) -> tuple[Found, bool]:
+        """The answer to a search, and whether it came from another request or server."""
+        found = self._search_at_once(caller, request)
+        if found is not None:
+            self._results.keep(key, found)
+            return found, False
+        is_cached = True
+
+        async def compute() -> Found:
+            nonlocal is_cached
+            is_cached = False
+            return await self._search(caller, request)
+
+        found = await self._results.get_or_compute(key, compute)
+        return found, is_cached
+
     def _search_at_once(self, caller: Caller, request: m.SearchRequest) -> Found | None:
-        """What `_search` answers, where that is by a vector alone and all of it is in memory."""
+        """What `_search` answers, where that is by a given vector alone and all is in memory."""
         at_once = self._store.at_once
-        if at_once is None or request.embedding is None or request.refresh_ttl or request.explain:
+        if at_once is None or request.embedding is None:
             return None
         collection = at_once.collection(caller.tenant, request.collection)
         if collection is None:
@@ -277,13 +282,20 @@ class Engine:
         if chosen.by_keyword:
             return None
         asked = _asked(caller, request, chosen, request.embedding, Ranking(chosen, request))
+        return self._found_at_once(request, chosen, collection, asked)
+
+    def _found_at_once(
+        self, request: m.SearchRequest, chosen: Plan, collection: Collection, asked: SearchRequest
+    ) -> Found | None:
+        at_once = self._store.at_once
+        if at_once is None or asked.render is None:
+            return None
         found = at_once.search(collection, asked)
         if found is None:
             return None
-        hits = records.with_scores(
-            (row.rendered for row, _ in found), (score for _, score in found)
-        )
-        until = holds_until(request, chosen, (row.expires_at for row, _ in found))
+        rows = [row for row, _ in found]
+        hits = records.with_scores([row.rendered for row in rows], [score for _, score in found])
+        until = holds_until(request, chosen, [row.expires_at for row in rows])
         return Found(b'{"hits":[%b]}' % b",".join(hits), until, refreshed=False)
 
     async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:
@@ -295,6 +307,10 @@ class Engine:
             vector, tokens = await self._query_vectors(chosen, request, collection)
             ranking = Ranking(chosen, request, tokens)
             asked = _asked(caller, request, chosen, vector, ranking)
+            if request.embedding is None:  # else it was tried before
+                at_once = self._found_at_once(request, chosen, collection, asked)
+                if at_once is not None:
+                    return at_once
             found = await self._store.search(collection, asked)
         refreshed = request.refresh_ttl and await self._refresh(
             caller, request.collection, [record for record, _ in found]

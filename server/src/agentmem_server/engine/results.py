@@ -3,15 +3,16 @@
 import json
 import struct
 from collections.abc import Awaitable, Callable
-
-from agentmem_client.models import SearchRequest
+from typing import TypeAlias
 
 from .. import __version__
 from ..access.callers import Caller
 from ..cache import Cache
 from ..sharing import NO_COPIES, Copies
-from .known_searches import digest_of
 from .search import Found
+
+Key: TypeAlias = tuple[Caller, str, int, bytes]
+"""Who asks, the collection, the write version that is seen, and the digest of what is asked."""
 
 _EXPIRES = struct.Struct("<?q")
 """Before the body of a shared answer: whether a memory in it expires, and when (microseconds)."""
@@ -34,49 +35,39 @@ class Results:
         self._copies = copies if max_entries else NO_COPIES
         self._ttl = ttl
 
-    async def get_or_compute(
-        self,
-        caller: Caller,
-        request: SearchRequest,
-        version: int,
-        compute: Callable[[], Awaitable[Found]],
-        digest: bytes | None = None,
-        at_once: Callable[[], Found | None] = lambda: None,
-    ) -> Found:
-        """The answer to a request of a caller, as of a write version: kept, or computed now.
+    def kept(self, key: Key) -> Found | None:
+        """The answer, where it is kept in this process."""
+        return self.cache.kept(key)
 
-        The request's ``digest`` is made here where it isn't known. Where ``at_once`` has the answer
-        without waiting, neither other servers nor ``compute`` are asked.
+    def keep(self, key: Key, found: Found) -> None:
+        """Keep an answer in this process alone."""
+        self.cache.put(key, found)
+
+    async def get_or_compute(self, key: Key, compute: Callable[[], Awaitable[Found]]) -> Found:
+        """The answer: kept, here or by another server, or computed now.
 
         Raises:
             Exception: what ``compute`` raised.
         """
-        digest = digest or digest_of(request)
-        here = (caller, request.collection, version, digest)
-        found = self.cache.kept(here)
-        if found is not None:
-            return found
-        if (found := at_once()) is not None:
-            self.cache.put(here, found)
-            return found
 
         async def share() -> Found:
-            key = _shared_key(caller, request.collection, version, digest)
+            name = _shared_key(key)
             since = self._copies.erasures
-            (shared,) = await self._copies.get("result", [key])
+            (shared,) = await self._copies.get("result", [name])
             found = None if shared is None else _decoded(shared)
             if found is None:
                 found = await compute()
                 lifetime = min(self._ttl, found.lifetime())
                 if lifetime > 0:
-                    await self._copies.put("result", {key: _encoded(found)}, lifetime, since=since)
+                    await self._copies.put("result", {name: _encoded(found)}, lifetime, since=since)
             return found
 
-        return await self.cache.get_or_compute(here, share)
+        return await self.cache.get_or_compute(key, share)
 
 
-def _shared_key(caller: Caller, collection: str, version: int, digest: bytes) -> bytes:
+def _shared_key(key: Key) -> bytes:
     """Of this version of the server alone: while servers are renewed, each answers its own way."""
+    caller, collection, version, digest = key
     parts = (__version__, caller.tenant, caller.user_id, collection, version, digest.hex())
     return json.dumps(parts).encode()
 

@@ -142,22 +142,31 @@ async def json_body(request: Request) -> bytes:
     """
     if not _is_json(request.scope["headers"]):
         raise UnsupportedMediaType("send the body as JSON, with Content-Type: application/json")
-    parts = []
-    more = True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return b"".join(parts) if len(parts) > 1 else parts[0]
+    body, more = await _part(request.receive)
+    if more:
+        parts = [body]
+        while more:
+            part, more = await _part(request.receive)
+            parts.append(part)
+        body = b"".join(parts)
+    return body
+
+
+async def _part(receive: Receive) -> tuple[bytes, bool]:
+    """A part of a body, and whether there is more of it."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), message.get("more_body", False)
 
 
 def _is_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    declared = next((value for name, value in headers if name == b"content-type"), b"")
-    if declared == b"application/json":
-        return True
-    return declared.partition(b";")[0].strip().lower() == b"application/json"
+    for name, value in headers:
+        if name == b"content-type":
+            if value != b"application/json":
+                value = value.partition(b";")[0].strip().lower()
+            return value == b"application/json"
+    return False
 
 
 def read_json(body: bytes, model: type[ModelT]) -> ModelT:

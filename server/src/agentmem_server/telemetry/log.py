@@ -7,7 +7,9 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import BinaryIO, Literal, Protocol
 
 import structlog
@@ -95,35 +97,38 @@ class _Output:
             self._raw = io.FileIO(sys.stderr.fileno(), "w", closefd=False)
         except io.UnsupportedOperation:  # something in memory stands for it
             self._raw = sys.stderr.buffer
-        self._held: list[str] = []
+        self._held: list[Callable[[], str]] = []
         self._lock = threading.Lock()
 
     def write(self, text: str) -> None:
         """Write a text, or lose it: to a full disk, a closed pipe or terminal."""
         with self._lock:
-            self._held.append(text)
-            self._write_held()
+            self._write(self._take() + text)
 
-    def hold(self, text: str) -> None:
-        """Write a text before any other, and when the event loop goes on at the latest."""
+    def hold(self, make: Callable[[], str]) -> None:
+        """Make and write a text before any other, and when the event loop goes on at the latest."""
         with self._lock:
-            self._held.append(text)
+            self._held.append(make)
             held = len(self._held)
             if held == _MOST_HELD:
-                self._write_held()
+                self._write(self._take())
         if held == 1:
             asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
         """Write what is held; the standard library's handler does it at the process's end too."""
         with self._lock:
-            self._write_held()
+            if self._held:
+                self._write(self._take())
 
-    def _write_held(self) -> None:
-        if self._held:
-            with suppress(OSError, ValueError):
-                self._raw.write("".join(self._held).encode())
-            self._held.clear()
+    def _take(self) -> str:
+        text = "".join([make() for make in self._held])
+        self._held.clear()
+        return text
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._raw.write(text.encode())
 
 
 class _Lines:
@@ -161,13 +166,27 @@ class _Lines:
 
         Texts go into it as they are: none of them has a character that JSON would escape.
         """
-        if not (self._tells_info if level == "info" else self._tells_debug):
-            return
-        second, rest = divmod(time.time_ns(), 1_000_000_000)
+        if self._tells_info if level == "info" else self._tells_debug:
+            now = time.time_ns()
+            make = partial(self._line, level, request_id, method, route, key, status, ms, now)
+            self._output.hold(make)
+
+    def _line(
+        self,
+        level: str,
+        request_id: str,
+        method: str,
+        route: str | None,
+        key: str | None,
+        status: int,
+        ms: float,
+        now: int,
+    ) -> str:
+        second, rest = divmod(now, 1_000_000_000)
         if second != self._second:
             self._second = second
             self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        self._output.hold(
+        return (
             f'{{"request_id": "{request_id}", "method": "{method}", "route": {_quoted(route)}, '
             f'"key": {_quoted(key)}, "status": {status}, "ms": {ms}, "event": "request", '
             f'"level": "{level}", "timestamp": "{self._date}.{rest // 1_000:06}Z"}}\n'

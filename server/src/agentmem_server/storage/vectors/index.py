@@ -105,6 +105,11 @@ class VectorIndex:
     def __len__(self) -> int:
         return self._table.living
 
+    @property
+    def in_file(self) -> bool:
+        """Whether the vectors are in a file, which may be in memory or not."""
+        return not isinstance(self._table.rows, MemoryRows)
+
     @classmethod
     def build(
         cls,
@@ -378,9 +383,8 @@ class VectorIndex:
 
     def _resize(self, capacity: int) -> None:
         table = self._table
-        in_memory = isinstance(table.rows, MemoryRows)
         try:
-            if in_memory and self._in_file(capacity):
+            if not self.in_file and self._goes_into_file(capacity):
                 rows = self._new_rows(capacity)
                 rows.write(np.arange(table.count), table.rows.array[: table.count])
             else:
@@ -408,10 +412,10 @@ class VectorIndex:
         rows.array[: table.count] = table.rows.array[: table.count]
         self._table = table.resized(rows)
 
-    def _in_file(self, capacity: int) -> bool:
+    def _goes_into_file(self, capacity: int) -> bool:
         return self._folder is not None and 4 * capacity * self.dimension >= self._sizes.filed
 
     def _new_rows(self, capacity: int) -> Rows:
-        if self._folder is not None and self._in_file(capacity):
+        if self._folder is not None and self._goes_into_file(capacity):
             return FileRows(capacity, self.dimension, self._folder)
         return MemoryRows(capacity, self.dimension)
