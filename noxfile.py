@@ -3,6 +3,7 @@
 ``nox -s matrix`` runs the adapters' tests with the oldest and the newest frameworks.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,8 +21,10 @@ ALONE = "tests/alone"
 """The tests that measure, or load the machine: they have it to themselves, after all others."""
 ADAPTERS = ["packages/agentmem-langchain", "packages/agentmem-llamaindex"]
 
-IN_PARALLEL = ["--numprocesses=logical", "--maxprocesses=4", "--dist=worksteal"]
-"""A process a core; not more, for many tests start servers of their own beside it."""
+PROCESSES = min(4, (os.cpu_count() or 1) + 1)
+"""One more than there are cores, for tests wait a third of their time: for servers to start, for
+databases, for limits of time. Not many more, for many of them start servers of their own."""
+IN_PARALLEL = [f"--numprocesses={PROCESSES}", "--dist=worksteal"]
 
 WITH_AGENTS = [
     "packages/agentmem-langchain/tests/test_concurrency.py",

@@ -1,6 +1,7 @@
 """The client on a real server: versions, history, the feed, erasure, figures, keys."""
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -34,7 +35,12 @@ PATIENT: dict[str, Any] = {"max_retries": 1_000, "max_retry_seconds": 90.0}
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentmem_client._retries.LONGEST_BACKOFF", 0.25)
+    """Come back soon, also where a server asks for some seconds."""
+
+    def soon(_attempt: int, _retry_after: float | None) -> float:
+        return random.uniform(0, 0.25)
+
+    monkeypatch.setattr("agentmem_client._retries.backoff", soon)
 
 
 @pytest.fixture

@@ -30,10 +30,10 @@ exec {sys.executable} -m agentmem_server.cli "$@"
 """
 
 CURL = f"""\
-#!{sys.executable}
-# As much of curl as the pages use; an error's status ends it, as --fail does.
-import argparse, sys
-import httpx
+#!{sys.executable} -S
+# As much of curl as the pages use; an error's status ends it, as --fail does. Of the standard
+# library alone, which is there in a tenth of the time.
+import argparse, http.client, sys, urllib.parse
 
 parser = argparse.ArgumentParser()
 parser.add_argument("-s", "-S", "-N", action="store_true")
@@ -45,23 +45,27 @@ parser.add_argument("-m", type=float, default=30.0)
 parser.add_argument("--data-urlencode", action="append", default=[])
 parser.add_argument("url")
 options = parser.parse_args()
-query = [pair.split("=", 1) for pair in options.data_urlencode]
-request = httpx.Request(
-    options.X or ("GET" if options.d is None else "POST"),
-    "http://" + options.url,
-    params=query or None,
-    headers=[header.split(": ", 1) for header in options.H],
-    content=options.d,
-)
+host, _, path = options.url.partition("/")
+query = dict(pair.split("=", 1) for pair in options.data_urlencode)
 assert options.G == bool(query)
-with httpx.Client(timeout=options.m) as client:
-    answer = client.send(request, stream=True)
-    try:
-        for text in answer.iter_text():
-            print(text, flush=True)
-    except httpx.ReadTimeout:
-        sys.exit(28)
-if answer.is_error:
+if query:
+    path += "?" + urllib.parse.urlencode(query)
+connection = http.client.HTTPConnection(host, timeout=options.m)
+connection.request(
+    options.X or ("GET" if options.d is None else "POST"),
+    "/" + path,
+    body=options.d,
+    headers=dict(header.split(": ", 1) for header in options.H),
+)
+answer = connection.getresponse()
+try:
+    while data := answer.read1():
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+except TimeoutError:
+    sys.exit(28)
+print()
+if answer.status >= 400:
     sys.exit(22)
 """
 

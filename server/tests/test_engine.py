@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -71,11 +72,24 @@ class FakeEmbedder:
 
 
 class WatchedStore(SqliteStore):
-    """Counts searches; holds writes before they begin, and searches before they answer."""
+    """Counts searches; holds writes before they begin, and searches before they answer.
+
+    ``at_onces`` are those searches that were answered at once.
+    """
 
     def __init__(self, path: Path, readers: int, watch: Watch = NOBODY) -> None:
         super().__init__(path, readers, watch)
         self.searches = 0
+        self.at_onces = 0
+        search_at_once = self.at_once.search
+
+        def counted(collection: Collection, request: SearchRequest) -> Any:
+            found = search_at_once(collection, request)
+            self.searches += found is not None
+            self.at_onces += found is not None
+            return found
+
+        self.at_once.search = counted  # type: ignore[method-assign]  # the same, and counts
         self.batches: list[int] = []
         self.write_gate = asyncio.Event()
         self.search_gate = asyncio.Event()
@@ -1617,7 +1631,32 @@ async def test_a_search_leaves_its_request_as_it_was(engine: Engine) -> None:
 async def test_searches_that_are_known_are_forgotten_with_a_user(engine: Engine) -> None:
     request = m.SearchRequest(query="what ann's doctor said")
     for _ in range(2):
-        engine.known_searches.add(b"...", request)
-    assert len(engine.known_searches) == 1
+        engine.searching.known.add(b"...", request)
+    assert len(engine.searching.known) == 1
     await engine.history.erase(TENANT, "ann")
-    assert len(engine.known_searches) == 0
+    assert len(engine.searching.known) == 0
+
+
+@pytest.mark.parametrize("by", ["query", "embedding"])
+async def test_a_search_by_meaning_is_answered_at_once_where_the_store_can(
+    engine: Engine, store: WatchedStore, by: str
+) -> None:
+    """And is what it is otherwise: of each user, after each write."""
+    vector = (await engine._embedder.embed_query("text")).vector
+    how = {"query": "text"} if by == "query" else {"embedding": b64encode(vector).decode()}
+
+    async def hits(user: str, **fields: Any) -> list[m.Hit]:
+        return await search(engine, mode="dense", user_id=user, **how, **fields)
+
+    await engine.add(TENANT, memory("of bob", id="bob", user_id="bob"))
+    for number in range(3):
+        await engine.add(TENANT, memory(f"of ann {number}", id="ann", user_id="ann"))
+        for user, content in (("ann", f"of ann {number}"), ("bob", "of bob")):
+            for more in ({}, {"min_score": -1.0}, {"limit": 5}):
+                (hit,) = await hits(user, **more)
+                assert (hit.id, hit.content) == (user, content)
+            (usual,) = await hits(user, explain=True)
+            usual.explanation = None
+            assert usual == hit
+    # The first of each user is not, nor is any that explains; ann's are made anew.
+    assert store.at_onces == store.searches - 4 - 6

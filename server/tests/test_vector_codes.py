@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from agentmem_client.models import Metric
 from agentmem_server.storage.vectors import Sizes, VectorIndex
-from agentmem_server.storage.vectors.codes import Codes
+from agentmem_server.storage.vectors.codes import Codes, pool
 from numpy.typing import NDArray
 
 CODED = Sizes(coded=500)
@@ -223,3 +223,12 @@ def test_searches_beside_changes_find_what_stays(tmp_path: Path) -> None:
             thread.join()
     assert wrong == []
     assert len(index) == 300
+
+
+def test_more_is_compared_of_more_vectors_and_for_more_hits() -> None:
+    sizes = [pool(10, count, 1, DIMENSION) for count in (1_000, 8_000, 22_500, 90_000, 1_000_000)]
+    assert sizes == [321, 321, 321, 641, 2134]
+    assert pool(16, 8_000, 1, DIMENSION) == 321
+    assert pool(17, 8_000, 1, DIMENSION) == 539
+    assert pool(10, 8_000, 3, DIMENSION) == 961
+    assert pool(10, 8_000, 1, DIMENSION // 2) == 1_281

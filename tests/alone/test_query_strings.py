@@ -12,9 +12,9 @@ async def test_the_time_that_a_query_string_takes_grows_with_its_length(
         query = "&".join(f"u{number}=1" for number in range(parameters))
         took = []
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()
             answer = await api.get(f"/api/v1/memories?{query}")
-            took.append(time.perf_counter() - started)
+            took.append(time.process_time() - started)
             assert answer.status_code == 422
         return min(took)
 

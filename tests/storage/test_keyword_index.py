@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from agentmem_client.errors import APIError
-from agentmem_server.storage import Erase, Record, SearchRequest, Selection, Write, open_store
+from agentmem_server.storage import (
+    Erase,
+    Record,
+    Scope,
+    SearchRequest,
+    Selection,
+    Write,
+    open_store,
+)
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Clock, Notes
@@ -99,6 +107,24 @@ async def happened(notes: "Notes") -> list[tuple[Any, ...]]:
 
 def refused(outcomes: Sequence[object]) -> list[bool]:
     return [isinstance(outcome, APIError) for outcome in outcomes]
+
+
+@pytest.mark.parametrize("everything", [Selection(), Selection(Scope(session_id="s"))])
+async def test_what_is_replaced_may_be_of_the_same_commit(
+    notes: "Notes", everything: Selection
+) -> None:
+    await notes.put("old", "zebra", session_id="s")
+    outcomes = await notes.store.write(
+        [
+            notes.putting(notes.record("before", "zebra", session_id="s")),
+            notes.putting(notes.record("after", "zebra", session_id="s"), replacing=everything),
+            notes.putting(notes.record("last", "zebra", session_id="s")),
+        ]
+    )
+    assert refused(outcomes) == [False] * 3
+    assert await notes.ids() == sorted(await notes.saying("zebra")) == ["after", "last"]
+    happened = [event.record_id for event in await notes.events()]
+    assert happened == ["old", "before", "old", "before", "after", "last"]
 
 
 async def test_a_word_that_is_gone_is_found_no_more_within_one_commit(notes: "Notes") -> None:

@@ -33,6 +33,8 @@ from agentmem_server.storage import (
     Update,
 )
 from agentmem_server.storage.sqlite import SqliteStore, at_once, reader
+from agentmem_server.storage.sqlite.disk_waits import DiskWaits
+from agentmem_server.storage.vectors import VectorIndex
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Clock, Notes
@@ -394,36 +396,33 @@ async def test_a_file_that_is_locked_is_left_to_others(
     assert await warm.at_once(ANN) is not None
 
 
-async def test_a_slow_file_is_read_less_and_less_often(
+async def test_a_slow_disk_is_waited_for_by_others(
     warm: Warm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds, each = 100.0, 0.01
+    rows = warm.store._state.kept.rows
+    monkeypatch.setattr(DiskWaits, "are_over", lambda _: False)
+    assert await warm.at_once(ANN) is not None
+    rows.clear()
+    assert await warm.at_once(ANN) is None
+    await warm.up()
+    monkeypatch.setattr(VectorIndex, "in_file", True)
+    assert await warm.at_once(ANN) is None
 
-    def passes() -> float:
-        nonlocal seconds
-        seconds += each
-        return seconds
 
-    async def waits() -> float:
-        """How long it is not read, after it was."""
-        before = seconds
-        while True:
-            warm.store._state.kept.rows.clear()
-            if await warm.at_once(ANN) is not None:
-                return seconds - before
-
-    monkeypatch.setattr(warm.store.at_once, "_clock", passes)
-    await waits()
-    waited = [await waits() for _ in range(14)]
-    assert waited == sorted(waited)
-    assert waited[0] < 0.1
-    assert 60 <= waited[-1] < 61
-    each = 0.001
-    await waits()
-    assert [await waits() for _ in range(3)] == [pytest.approx(0.002)] * 3
-    each = 0.01
-    await waits()
-    assert await waits() < 0.1
+@pytest.mark.parametrize("what", ["rows", "vectors"])
+async def test_it_is_told_how_long_reading_took(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    took: list[float] = []
+    monkeypatch.setattr(DiskWaits, "took", lambda _, seconds: took.append(seconds))
+    assert await warm.at_once(ANN) is not None
+    assert took == []
+    if what == "rows":
+        warm.store._state.kept.rows.clear()
+    else:
+        monkeypatch.setattr(VectorIndex, "in_file", True)
+    assert await warm.at_once(ANN) is not None
+    assert len(took) == 1
 
 
 async def test_memory_of_which_nobody_knows_what_it_was_told_is_empty(warm: Warm) -> None:

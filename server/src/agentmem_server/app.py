@@ -111,7 +111,7 @@ async def open_app(
         stack.push_async_callback(engine.close)
         metrics.gather(lambda: engine.pending, engine.caches, sharing)
         metrics.watch_jobs(engine.jobs.counts)
-        stats = Stats(store, engine.searches)
+        stats = Stats(store, engine.searching.counts)
         stack.push_async_callback(stats.close)
         keyring = _keyring(store, settings)
         feed = Feed(store, max_followers=settings.max_streams, still_opens=keyring.still_opens)

@@ -17,7 +17,7 @@ from agentmem_client.vectors import unpack
 from pydantic_core import to_json
 
 from .. import storage, times
-from ..storage import Record
+from ..storage import Collection, Record
 
 _NO_EXTRA = {"__pydantic_extra__": None, "__pydantic_private__": None}
 
@@ -199,3 +199,8 @@ def to_changes(update: MemoryUpdate, now: int) -> Changes:
     if changes.get("metadata", {}) is None:
         changes["metadata"] = {}
     return changes
+
+
+def answered_dimension(collection: Collection | None, with_vectors: bool) -> int | None:
+    """The dimension of vectors where they are answered."""
+    return collection.embedding.dimension if collection is not None and with_vectors else None

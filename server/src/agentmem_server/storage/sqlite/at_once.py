@@ -1,23 +1,23 @@
 """Searches of what is in memory, on the event loop's own thread.
 
 Asking another thread takes longer than such a search does. It waits for nobody: where the writer is
-telling memory of a commit, something is not known, or it would keep the loop for long, it leaves
-the search to a thread that reads, which also makes known what was not.
+telling memory of a commit, something is not known, it would keep the loop for long, or the disk was
+slow, it leaves the search to a thread that reads, which also makes known what was not.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import apsw
-import numpy as np
 
 from ... import times
 from ...telemetry.watch import Watch
 from .. import Candidates, Collection, KeptRow, SearchRequest, Selection
 from ..vectors import Chosen, Ids, VectorIndex
 from . import reader, schema
+from .disk_waits import DiskWaits
 from .memory_state import MemoryState
 from .selections import Selections
 
@@ -25,16 +25,11 @@ _MOST_BYTES = 6_000_000
 """Bytes of vectors that are looked at: some 500 µs."""
 _MOST_READ = 32
 """Rows that are read of the file, a few microseconds each where it is in the system's memory."""
-_SLOW = 0.005
-"""Seconds for these, after which the file is taken for one that is not."""
-_PAUSE = 0.01
-"""Seconds for which it is read no more then; twice as many each time, until a read is quick."""
-_LONGEST_PAUSE = 60.0
 _CACHE = "PRAGMA cache_size=-4096"
 
 
-class _NotInMemory(Exception):
-    """Ranking asks for what only the file has."""
+class _NotAtOnce(Exception):
+    """Ranking asks for what only the file has, or for vectors, to compare them with each other."""
 
 
 class SqliteAtOnce:
@@ -44,25 +39,16 @@ class SqliteAtOnce:
         path: of the file.
         state: what is in memory of it.
         watch: is told how long each search took.
-        clock: seconds that never go back.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        state: MemoryState,
-        watch: Watch,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, path: Path, state: MemoryState, watch: Watch) -> None:
         self._connection = schema.connect(path, readonly=True)
         self._connection.execute(_CACHE)
         self._connection.set_busy_timeout(0)
         self._connection.execute("SELECT 1 FROM memory").fetchone()  # reads the schema
         self._state = state
         self._watch = watch
-        self._clock = clock
-        self._reads_again = 0.0
-        self._pause = _PAUSE
+        self._disk_waits: DiskWaits | None = None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -84,7 +70,7 @@ class SqliteAtOnce:
             return None
         try:
             found = self._search(collection, request, request.vector)
-        except _NotInMemory:
+        except _NotAtOnce:
             return None
         finally:
             kept.lock.release()
@@ -105,16 +91,21 @@ class SqliteAtOnce:
                 return None
         if index.cost(request.depth, among) > _MOST_BYTES:
             return None
+        if index.in_file and not self._waits.are_over():
+            return None
+        started = time.monotonic()
         ids, similarities = index.top(vector, request.depth, times.now(), among)
+        if index.in_file:
+            self._waits.took(time.monotonic() - started)
         ids, scores = request.rank(
             Candidates(
                 ids,
                 similarities,
                 reader.NO_IDS,
                 reader.NO_SCORES,
-                vectors=index.vectors,
-                attributes=_not_in_memory,
-                turns=_not_in_memory,
+                vectors=_not_at_once,
+                attributes=_not_at_once,
+                turns=_not_at_once,
             )
         )
         rows = self._rows(collection, ids, request)
@@ -152,16 +143,17 @@ class SqliteAtOnce:
         self, collection: Collection, rids: list[int], request: SearchRequest
     ) -> dict[int, KeptRow] | None:
         """Rows of the file, which are kept from here on; None where they can't be had at once."""
-        kept, started = self._state.kept, self._clock()
-        if request.render is None or len(rids) > _MOST_READ or started < self._reads_again:
+        kept = self._state.kept
+        if request.render is None or len(rids) > _MOST_READ or not self._waits.are_over():
             return None
         if not kept.says_as_file(collection.key, rids):
             return None
+        started = time.monotonic()
         try:
-            records = reader.fetch(self._connection, np.array(rids, dtype=np.int64), False)
+            records = reader.fetch(self._connection, rids)
         except apsw.Error:  # a thread that reads may wait, and says what is wrong
             return None
-        self._took(self._clock() - started)
+        self._waits.took(time.monotonic() - started)
         if len(records) < len(rids):
             return None
         read = {
@@ -172,14 +164,13 @@ class SqliteAtOnce:
             kept.rows.put(rid, row)
         return read
 
-    def _took(self, seconds: float) -> None:
-        """A read took so long: many slow ones are far apart, a single one changes little."""
-        if seconds > _SLOW:
-            self._reads_again = self._clock() + self._pause
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        else:
-            self._pause = _PAUSE
+    @property
+    def _waits(self) -> DiskWaits:
+        """Of the thread that searches, which is not the one that opens the file."""
+        if self._disk_waits is None:
+            self._disk_waits = DiskWaits()
+        return self._disk_waits
 
 
-def _not_in_memory(*_: Any) -> NoReturn:
-    raise _NotInMemory
+def _not_at_once(*_: Any) -> NoReturn:
+    raise _NotAtOnce

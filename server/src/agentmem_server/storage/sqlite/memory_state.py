@@ -162,6 +162,12 @@ class MemoryState:
             vectors = before[0]
         changes[rid] = vectors, expires_at
 
+    def add_vectors(self, records: Iterable[tuple[Collection, Record]]) -> None:
+        """Records were stored under seqs that are new."""
+        for collection, record in records:
+            changes = self._changes_of(collection)
+            changes[record.seq] = record.vectors, record.expires_at
+
     def remove_vectors(self, collection: Collection, rids: Iterable[int]) -> None:
         """Records were deleted."""
         self._changes_of(collection).update(dict.fromkeys(rids))

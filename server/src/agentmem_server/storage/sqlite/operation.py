@@ -83,6 +83,7 @@ class Operation:
         elif any(record.vectors for record in write.records):
             collection.embedding.check_given(write.embedding)
         if write.replacing is not None:
+            self._memories.new.flush()
             self.delete(Delete(write.tenant, write.collection, write.replacing))
         return [self._put_record(collection, record, write) for record in write.records]
 

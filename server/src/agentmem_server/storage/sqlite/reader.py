@@ -1,7 +1,8 @@
 """Reads: each on one connection, in one transaction, so that it sees one state of the file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import apsw
 import numpy as np
@@ -192,7 +193,7 @@ def search(
         with rows.snapshot(connection):
             candidates = _candidates(reading, collection, index, request)
             ids, scores = request.rank(candidates)
-            found = fetch(connection, ids, request.with_vectors)
+            found = fetch(connection, ids.tolist(), with_vectors=request.with_vectors)
         if len(found) == len(ids) or attempt == _ATTEMPTS - 1:
             break
     if request.render is not None:
@@ -330,16 +331,15 @@ def _following(rids: str | None) -> list[int]:
 
 
 def fetch(
-    connection: apsw.Connection, ids: NDArray[np.int64], with_vectors: bool
+    connection: apsw.Connection, rids: Sequence[int], *, with_vectors: bool = False
 ) -> dict[int, Record]:
     """The records of rows, as far as they are there."""
-    marks = ", ".join("?" * len(ids))
-    return {
-        row[0]: to_record(row[1:])
-        for row in connection.execute(
-            f"SELECT m.rid, {_columns(with_vectors)} WHERE m.rid IN ({marks})", ids.tolist()
-        )
-    }
+    marks = ", ".join("?" * len(rids))
+    found = connection.execute(
+        f"SELECT {_columns(with_vectors)} WHERE m.rid IN ({marks})", rids
+    ).fetchall()
+    records = map(to_record, cast("list[tuple[Any, ...]]", found))
+    return {record.seq: record for record in records}
 
 
 def _columns(with_vectors: bool) -> str:

@@ -66,6 +66,8 @@ class _Batch:
     touched: set[tuple[str, str]] = field(default_factory=set)
 
 
+_ERASING = (Erase, Purge)
+_CLEANING = (*_ERASING, Sweep, Forget)
 _WAIT_FOR_READERS = 200
 """Milliseconds that an erasure waits for searches under way to end."""
 
@@ -120,9 +122,8 @@ class Writer:
                 apply()
             # Last, so that nobody caches under a new version what the old state answered.
             self._state.bump(batch.touched)
-        self._residue |= any(isinstance(write, Erase | Purge) for write in writes)
-        cleaning = Erase | Purge | Sweep | Forget
-        if self._residue and any(isinstance(write, cleaning) for write in writes):
+        self._residue |= any(isinstance(write, _ERASING) for write in writes)
+        if self._residue and any(isinstance(write, _CLEANING) for write in writes):
             self._truncate()
         if last_event != self._last_event:
             self._last_event = last_event
@@ -143,13 +144,14 @@ class Writer:
         batch = _Batch(memories.after_commit)
         self._connection.execute("BEGIN IMMEDIATE")
         memories.new.look_up(writes)
+        operation = Operation(self._connection, self._state, memories, self._last_event)
         for write in writes:
             if singly or not isinstance(write, Put):
                 memories.new.flush()
-            operation = Operation(self._connection, self._state, memories, self._last_event)
-            changes = memories.changes
-            before = memories.mark() if singly else None
+            before, changes = None, memories.changes
             if singly:
+                before = memories.mark()
+                operation = Operation(self._connection, self._state, memories, self._last_event)
                 self._connection.execute("SAVEPOINT operation")
             try:
                 batch.outcomes.append(self._run(operation, write))

@@ -59,13 +59,16 @@ class Entries:
         first, end = self._spans(ids)
         return np.where(self.first(ids) == NOWHERE, 0, end - first)
 
+    def are_newer(self, ids: Ids) -> bool:
+        """Whether ascending ids, at least one, come after all that are here."""
+        return not self._count or int(ids[0]) > int(self._ids[self._count - 1])
+
     def added(self, ids: Ids, slots: Slots) -> "Entries":
         """These entries and more: ascending ids, that are not here."""
         if not len(ids):
             return self
         end = self._count + len(ids)
-        newer = not self._count or int(ids[0]) > int(self._ids[self._count - 1])
-        if newer and end <= len(self._ids):
+        if self.are_newer(ids) and end <= len(self._ids):
             self._ids[self._count : end] = ids
             self._slots[self._count : end] = slots
             # Last: a search reads as many as this says.

@@ -16,7 +16,7 @@ import structlog
 from agentmem_client.models import Metric
 from numpy.typing import NDArray
 
-from .codes import MIN_DIMENSION
+from .codes import MIN_DIMENSION, pool
 from .entries import NOWHERE, Entries
 from .measures import (
     Ids,
@@ -40,10 +40,6 @@ Change: TypeAlias = "tuple[bytes | None, int | None] | None"
 
 _LENGTHS_ALIKE = 1.01
 """How much longer than the shortest the longest vector may be for directions to decide."""
-_POOL = 1.5
-_FEW = 22_500
-"""Fewer vectors lie wider apart, where codes tell less of them: as many of these are compared."""
-_POOL_BITS = 384
 _WORTH = 8
 """Codes are worth it where they leave no more than one vector in so many to be compared."""
 _BY_DIFFERENCES = 6
@@ -105,6 +101,11 @@ class VectorIndex:
     def __len__(self) -> int:
         return self._table.living
 
+    @property
+    def in_file(self) -> bool:
+        """Whether the vectors are in a file, which may be in memory or not."""
+        return not isinstance(self._table.rows, MemoryRows)
+
     @classmethod
     def build(
         cls,
@@ -154,27 +155,34 @@ class VectorIndex:
         owners = np.repeat(ids, sizes)
         table = self._table
         table.fill(slots, owners, np.repeat(np.array(expiries, np.int64), sizes), directions)
-        new = np.repeat(table.entries.first(ids) == NOWHERE, sizes)
         table.entries.several |= int(sizes.max()) > 1
-        table.entries = table.entries.added(owners[new], slots[new])
+        if not table.entries.are_newer(ids):
+            new = np.repeat(table.entries.first(ids) == NOWHERE, sizes)
+            owners, slots = owners[new], slots[new]
+        table.entries = table.entries.added(owners, slots)
         self._encode()
 
     def _slots_for(self, ids: Ids, sizes: NDArray[np.int64]) -> Slots:
         """Slots for so many vectors of each record: those that it has, or else free ones."""
+        if self._table.entries.are_newer(ids):
+            self._records += len(ids)
+            return self._free_slots(int(sizes.sum()))
         has = self._table.entries.counts(ids)
         other = ids[(has != sizes) & (has > 0)]
         self._remove(other)
         self._records += int(np.count_nonzero(has == 0)) + len(other)
         stays = has == sizes
         in_place = np.repeat(stays, sizes)
-        wanted = int(np.count_nonzero(~in_place))
+        slots = np.empty(len(in_place), dtype=np.int64)
+        slots[in_place] = self._table.entries.find(ids[stays])
+        slots[~in_place] = self._free_slots(int(np.count_nonzero(~in_place)))
+        return slots
+
+    def _free_slots(self, wanted: int) -> Slots:
         missing = self._table.living + wanted - self._table.capacity
         if missing > 0:
             self._resize(max(2 * self._table.capacity, self._table.capacity + missing))
-        slots = np.empty(len(in_place), dtype=np.int64)
-        slots[in_place] = self._table.entries.find(ids[stays])
-        slots[~in_place] = self._table.take(wanted)
-        return slots
+        return self._table.take(wanted)
 
     def reserve(self, count: int) -> None:
         """Make room for so many vectors."""
@@ -191,6 +199,8 @@ class VectorIndex:
         self._remove([rid])
 
     def _remove(self, rids: Sequence[int] | Ids) -> None:
+        if not len(rids):
+            return
         ids = np.array(rids, dtype=np.int64)
         slots = self._table.entries.find(ids)
         if not len(slots):
@@ -216,8 +226,8 @@ class VectorIndex:
     def cost(self, k: int, among: Chosen | None = None) -> int:
         """How many bytes of vectors, about, the k best are found by."""
         vector = 4 * self.dimension
-        if among is None and self._goes_by_codes(self._table, pool := self._pool(k)):
-            return len(self) * self.dimension // 8 + pool * vector
+        if among is None and self._goes_by_codes(self._table, wanted := self._pool(k)):
+            return len(self) * self.dimension // 8 + wanted * vector
         compared = len(self) if among is None else len(among.slots)
         return compared * vector * (_BY_DIFFERENCES if self.metric == "euclidean" else 1)
 
@@ -238,22 +248,22 @@ class VectorIndex:
         if among is not None:
             chosen = among if isinstance(among, Chosen) else table.chosen(among)
             return self._best_of_chosen(table, asked, chosen, k, now)
-        pool = self._pool(k)
-        while self._goes_by_codes(table, pool):
+        wanted = self._pool(k)
+        while self._goes_by_codes(table, wanted):
             assert table.codes is not None
             direction = asked if self.metric == "cosine" else normalised(asked)
             near = table.codes.nearest(
-                direction, table.count, pool, lambda slots: table.here(slots, now)
+                direction, table.count, wanted, lambda slots: table.here(slots, now)
             )
             ids, scores = self._scored(table, asked, near)
             if len(ids) >= k:
                 return best(ids, scores, k)
-            pool *= 4  # some records have many vectors
+            wanted *= 4  # some records have many vectors
         return best(*self._scored(table, asked, self._best_slots(table, asked, k, now)), k)
 
-    def _goes_by_codes(self, table: Table, pool: int) -> bool:
+    def _goes_by_codes(self, table: Table, wanted: int) -> bool:
         """Whether the codes bring those to compare, so many."""
-        return table.codes is not None and pool * _WORTH <= table.living >= self._sizes.coded
+        return table.codes is not None and wanted * _WORTH <= table.living >= self._sizes.coded
 
     def _best_slots(self, table: Table, asked: Vectors, k: int, now: int) -> Slots:
         """The slots of the k best of all, and of those that are as good; or else of all."""
@@ -270,18 +280,9 @@ class VectorIndex:
         return np.flatnonzero((scores >= last) & living)
 
     def _pool(self, k: int) -> int:
-        """How many vectors are compared exactly, of those with the nearest codes.
-
-        Measured to find .99 of the 10 best, and .98 of the 100 best, among 8,000 to 1,000,000
-        vectors of 384 numbers, real ones and mixtures of these; shorter codes tell less. In steps
-        of k, so that most pages of one search are cut from the same pool.
-        """
-        steps = math.pow(2, math.ceil(math.log2(max(k, 16))))
-        bits = max(1.0, _POOL_BITS / self.dimension) ** 2
+        """How many vectors are compared exactly, of those with the nearest codes."""
         living = self._table.living
-        several = living / max(1, self._records)
-        wide = _POOL * math.sqrt(max(living, _FEW))
-        return math.ceil(wide * math.pow(steps / 10, 0.75) * bits * several)
+        return pool(k, living, living / max(1, self._records), self.dimension)
 
     def scores(self, query: bytes, ids: Ids) -> Scores:
         """The score of each id; NaN for one that is not here."""
@@ -369,9 +370,8 @@ class VectorIndex:
 
     def _resize(self, capacity: int) -> None:
         table = self._table
-        in_memory = isinstance(table.rows, MemoryRows)
         try:
-            if in_memory and self._in_file(capacity):
+            if not self.in_file and self._goes_into_file(capacity):
                 rows = self._new_rows(capacity)
                 rows.write(np.arange(table.count), table.rows.array[: table.count])
             else:
@@ -399,10 +399,10 @@ class VectorIndex:
         rows.array[: table.count] = table.rows.array[: table.count]
         self._table = table.resized(rows)
 
-    def _in_file(self, capacity: int) -> bool:
+    def _goes_into_file(self, capacity: int) -> bool:
         return self._folder is not None and 4 * capacity * self.dimension >= self._sizes.filed
 
     def _new_rows(self, capacity: int) -> Rows:
-        if self._folder is not None and self._in_file(capacity):
+        if self._folder is not None and self._goes_into_file(capacity):
             return FileRows(capacity, self.dimension, self._folder)
         return MemoryRows(capacity, self.dimension)

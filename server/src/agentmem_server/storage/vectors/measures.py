@@ -113,8 +113,9 @@ def places_of_best(ids: Ids, scores: Scores, k: int) -> NDArray[np.int64]:
     if k >= len(ids):
         return np.lexsort((-ids, -scores))[:k]
     # With all that are as good as the last: a page may end among equals.
-    last = np.partition(scores, len(scores) - k)[len(scores) - k]
-    good = np.flatnonzero(scores >= last)
+    ordered = scores.copy()
+    ordered.partition(len(scores) - k)
+    good = (scores >= ordered[len(scores) - k]).nonzero()[0]
     found: NDArray[np.int64] = good[np.lexsort((-ids[good], -scores[good]))[:k]]
     return found
 

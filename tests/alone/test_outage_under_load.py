@@ -1,51 +1,33 @@
 """PostgreSQL goes away under load: 503 meanwhile, and afterwards all that was answered is there."""
 
 import asyncio
-import json
-import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import asyncpg
 import httpx
 import pytest
 from agentmem_client import AgentMemClient, AsyncAgentMemClient, Event
-from httpx_sse import aconnect_sse
+
+from tests.outages import (
+    API,
+    QUICK,
+    Json,
+    administrator,
+    check_log,
+    check_refusal,
+    follow,
+    memory,
+    opened,
+    until,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import MakeServer, Postgres, Server
 
-Json = dict[str, Any]
-API = "/api/v1/memories"
 WORKERS = 16
-LONGEST = 10.0
-"""Seconds within which each request is answered, whatever becomes of the database."""
-QUICK = {"AGENTMEM_POOL_TIMEOUT": "1", "AGENTMEM_DATABASE_TIMEOUT": "2"}
-
-
-def memory(id: str, step: int = 0) -> Json:
-    return {"id": id, "content": f"{id} at {step}", "embedding": [1.0, float(step)]}
-
-
-def check_refusal(answer: httpx.Response) -> None:
-    assert answer.status_code == 503, answer.text
-    assert int(answer.headers["retry-after"]) > 0
-    error = answer.json()["error"]
-    assert error["code"] == "unavailable"
-    assert "database" in error["message"]
-
-
-@asynccontextmanager
-async def opened(server: "Server") -> AsyncIterator[httpx.AsyncClient]:
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(
-        base_url=server.url, timeout=httpx.Timeout(5, read=LONGEST), limits=limits
-    ) as client:
-        yield client
 
 
 @pytest.fixture
@@ -53,28 +35,6 @@ async def server(make_server: "MakeServer", own_postgres: "Postgres") -> "Server
     """A server on a schema of its own, in a PostgreSQL that may be killed."""
     made = make_server(database_url=own_postgres.url(), environment=QUICK)
     return await asyncio.to_thread(made.start)
-
-
-@asynccontextmanager
-async def administrator(server: "Server") -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """A connection to the server's database, which sees its tables."""
-    dsn, _, schema = server.database_url.rpartition("&schema=")
-    connection = await asyncpg.connect(dsn, server_settings={"search_path": schema})
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    for _ in range(2_000):
-        if holds():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it does not become so")
-
-
-# --- Under load -------------------------------------------------------------------------------
 
 
 @dataclass
@@ -124,25 +84,6 @@ async def work(client: httpx.AsyncClient, ledger: Ledger, name: str) -> None:
             assert ledger.is_over or id in [hit["id"] for hit in answer.json()["hits"]]
         else:
             check_refusal(answer)
-
-
-async def follow(client: httpx.AsyncClient, told: list[Json]) -> None:
-    """Follow the feed, and come back after the last event when it ends."""
-    position = "0"
-    while True:
-        with suppress(httpx.TransportError):
-            headers = {"last-event-id": position}
-            async with aconnect_sse(client, "GET", "/api/v1/events", headers=headers) as source:
-                if source.response.status_code == 200:
-                    async for message in source.aiter_sse():
-                        assert message.event != "reset"
-                        position = message.id or position
-                        if message.data and message.event != "end":
-                            told.append(message.json())
-                else:
-                    await source.response.aread()
-                    check_refusal(source.response)
-        await asyncio.sleep(0.05)
 
 
 async def follow_by_client(server: "Server", told: list[Event]) -> None:
@@ -251,14 +192,6 @@ async def test_the_database_goes_away_and_comes_back_under_load(
     check_log(server)
 
 
-def check_log(server: "Server") -> None:
-    """An outage is no defect of the server's: no trace of its inside, and still JSON."""
-    text = server.log_text()
-    assert "Traceback" not in text
-    for line in text.splitlines():
-        json.loads(line)
-
-
 async def test_a_client_hides_a_short_outage(
     make_server: "MakeServer", own_postgres: "Postgres"
 ) -> None:
@@ -321,133 +254,3 @@ async def test_a_client_hides_a_short_outage(
                 assert memory.content == f"{name}-{number} at 1"
         page = await client.list(limit=1)
         assert page.total == sum(done.values())
-
-
-# --- A part of it -----------------------------------------------------------------------------
-
-
-async def test_connections_that_the_administrator_ends_are_made_again(server: "Server") -> None:
-    told: list[Json] = []
-    async with opened(server) as client, administrator(server) as connection:
-        following = asyncio.create_task(follow(client, told))
-        for round_ in range(3):
-            for number in range(20):
-                answer = await client.post(API, json=memory(f"m{round_}-{number}"))
-                assert answer.status_code == 201
-            ended = await connection.fetchval(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                "WHERE application_name = 'agentmem'"
-            )
-            assert ended > 2
-            asked = await asyncio.gather(*(client.get(API) for _ in range(20)))
-            for answer in asked:
-                if not answer.is_success:
-                    check_refusal(answer)
-        assert (await client.get(API)).json()["total"] == 60
-        assert (await client.get("/health")).status_code == 200
-        await until(lambda: len(told) >= 60)
-        following.cancel()
-        ids = [event["id"] for event in told]
-        assert ids == sorted(set(ids))
-    check_log(server)
-
-
-async def test_a_writer_elsewhere_that_holds_the_lock_delays_writes_alone(
-    server: "Server",
-) -> None:
-    async with opened(server) as client, administrator(server) as connection:
-        assert (await client.post(API, json=memory("before"))).status_code == 201
-        async with connection.transaction():
-            await connection.execute("SELECT FROM clock FOR UPDATE")
-            writing = asyncio.create_task(client.post(API, json=memory("brief")))
-            await asyncio.sleep(0.3)
-            assert not writing.done()
-        assert (await writing).status_code == 201
-        async with connection.transaction():
-            await connection.execute("SELECT FROM clock FOR UPDATE")
-            writing = asyncio.create_task(client.post(API, json=memory("long")))
-            while not writing.done():
-                assert (await client.get(API)).json()["total"] == 2
-                body = {"embedding": [1.0, 1.0]}
-                found = await client.post(f"{API}/search", json=body)
-                assert len(found.json()["hits"]) == 2
-                assert (await client.get("/health")).status_code == 200
-                await asyncio.sleep(0.05)
-            check_refusal(await writing)
-        assert (await client.post(API, json=memory("after"))).status_code == 201
-        assert (await client.get(f"{API}/long")).status_code == 404
-    check_log(server)
-
-
-async def test_a_pool_that_is_used_up_refuses_in_time_and_others_go_on(
-    make_server: "MakeServer", own_postgres: "Postgres"
-) -> None:
-    settings = {
-        "AGENTMEM_POOL_MIN": "1",
-        "AGENTMEM_POOL_MAX": "1",
-        "AGENTMEM_POOL_TIMEOUT": "0.5",
-    }
-    server = make_server(database_url=own_postgres.url(), environment=settings)
-    await asyncio.to_thread(server.start)
-    async with opened(server) as client, administrator(server) as connection:
-        assert (await client.post(API, json=memory("m"))).status_code == 201
-        found = await client.post(f"{API}/search", json={"query": "m", "mode": "sparse"})
-        assert len(found.json()["hits"]) == 1
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE memory IN ACCESS EXCLUSIVE MODE")
-            slow = asyncio.create_task(client.get(API))
-            await asyncio.sleep(0.2)
-            refused = await asyncio.gather(
-                client.post(API, json=memory("refused")),
-                client.get("/api/v1/collections"),
-                client.post(f"{API}/search", json={"query": "m", "mode": "sparse"}),
-            )
-            for answer in refused:
-                check_refusal(answer)
-                assert "AGENTMEM_POOL_MAX" in answer.json()["error"]["message"]
-            assert (await client.get("/health/live")).status_code == 200
-            assert (await client.get("/health/ready")).status_code == 503
-            assert not slow.done()
-        assert (await slow).json()["total"] == 1
-        answers = await asyncio.gather(
-            *(client.post(API, json=memory(f"{number}")) for number in range(20)),
-            *(client.get(API) for _ in range(20)),
-        )
-        assert all(answer.is_success for answer in answers)
-    check_log(server)
-
-
-async def test_a_server_ends_in_time_without_its_database(
-    server: "Server", own_postgres: "Postgres"
-) -> None:
-    """Also when it hangs in the middle of requests."""
-    async with opened(server) as client:
-        assert (await client.post(API, json=memory("m"))).status_code == 201
-        await asyncio.to_thread(own_postgres.pause)
-        try:
-            asking = [
-                asyncio.create_task(client.get(API)),
-                asyncio.create_task(client.post(API, json=memory("n"))),
-            ]
-            await asyncio.sleep(0.3)
-            assert server.process is not None
-            server.process.send_signal(signal.SIGTERM)
-            for answer in await asyncio.gather(*asking):
-                check_refusal(answer)
-            assert await asyncio.to_thread(server.process.wait, 25) == 0
-        finally:
-            await asyncio.to_thread(own_postgres.resume)
-    check_log(server)
-
-
-async def test_it_does_not_start_without_its_database(
-    make_server: "MakeServer", own_postgres: "Postgres"
-) -> None:
-    server = make_server(database_url=own_postgres.url())
-    await asyncio.to_thread(own_postgres.pause)
-    try:
-        assert await asyncio.to_thread(server.launch().wait, 30) != 0
-    finally:
-        await asyncio.to_thread(own_postgres.resume)
-    assert "database" in server.log_text()
-    assert "Traceback" not in server.log_text()
