@@ -98,7 +98,8 @@ class _Output:
         except io.UnsupportedOperation:  # something in memory stands for it
             self._raw = sys.stderr.buffer
         self._held: list[Callable[[], str]] = []
-        self._lock = threading.Lock()
+        # While this thread writes, a task that failed may be collected: that is logged, too.
+        self._lock = threading.RLock()
 
     def write(self, text: str) -> None:
         """Write a text, or lose it: to a full disk, a closed pipe or terminal."""
@@ -118,17 +119,16 @@ class _Output:
     def flush(self) -> None:
         """Write what is held; the standard library's handler does it at the process's end too."""
         with self._lock:
-            if self._held:
-                self._write(self._take())
+            self._write(self._take())
 
     def _take(self) -> str:
-        text = "".join([make() for make in self._held])
-        self._held.clear()
-        return text
+        held, self._held = self._held, []
+        return "".join([make() for make in held])
 
     def _write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
-            self._raw.write(text.encode())
+        if text:
+            with suppress(OSError, ValueError):
+                self._raw.write(text.encode())
 
 
 class _Lines:
