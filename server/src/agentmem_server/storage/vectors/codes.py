@@ -17,7 +17,7 @@ MIN_DIMENSION = 64
 """Of shorter vectors the signs tell too little, and they cost little to compare."""
 
 _POOL = 1.5
-_FEW = 22_500
+_FEW = 50_000
 """Fewer vectors lie wider apart, where codes tell less of them: as many of these are compared."""
 _BITS = 384
 
