@@ -163,7 +163,7 @@ async def test_what_needs_the_file_is_left_to_others(
     ):
         assert await warm.at_once(ANN, **fields) is None
     assert await warm.at_once(Selection(ids=["a1"])) is None
-    monkeypatch.setattr(at_once, "_MOST_BYTES", 15)
+    monkeypatch.setattr(at_once, "_LONGEST", 2_000)
     assert await warm.at_once(BOB) is not None
     assert await warm.at_once(ANN) is None
     warm.store._state.kept.rows.clear()

@@ -21,8 +21,8 @@ from .disk_waits import DiskWaits
 from .memory_state import MemoryState
 from .selections import Selections
 
-_MOST_BYTES = 6_000_000
-"""Bytes of vectors that are looked at: some 500 µs."""
+_LONGEST = 6_500_000
+"""What a search may cost, in bytes of vectors that are looked at: some 500 µs."""
 _MOST_READ = 32
 """Rows that are read of the file, a few microseconds each where it is in the system's memory."""
 _CACHE = "PRAGMA cache_size=-4096"
@@ -89,7 +89,7 @@ class SqliteAtOnce:
             among = self._meant(collection, index, request.selection)
             if among is None:
                 return None
-        if index.cost(request.depth, among) > _MOST_BYTES:
+        if index.cost(request.depth, among) > _LONGEST:
             return None
         if index.in_file and not self._waits.are_over():
             return None

@@ -48,6 +48,9 @@ _WORTH = 8
 """Codes are worth it where they leave no more than one vector in so many to be compared."""
 _BY_DIFFERENCES = 6
 """How many times as long a distance takes as an inner product."""
+_COMPARED, _WANTED = 300, 1_200
+"""Bytes of vectors that are read while one vector's score is placed, and while one record of those
+that are wanted is put in order."""
 
 _log = structlog.get_logger()
 
@@ -228,12 +231,13 @@ class VectorIndex:
         return self._table.chosen(np.unique(chosen.ids))
 
     def cost(self, k: int, among: Chosen | None = None) -> int:
-        """How many bytes of vectors, about, the k best are found by."""
-        vector = 4 * self.dimension
-        if among is None and self._goes_by_codes(self._table, pool := self._pool(k)):
-            return len(self) * self.dimension // 8 + pool * vector
+        """How long finding the k best takes, in bytes of vectors that are read meanwhile, about."""
+        vector = 4 * self.dimension * (_BY_DIFFERENCES if self.metric == "euclidean" else 1)
         compared = len(self) if among is None else len(among.slots)
-        return compared * vector * (_BY_DIFFERENCES if self.metric == "euclidean" else 1)
+        cost = min(k, compared) * _WANTED
+        if among is None and self._goes_by_codes(self._table, pool := self._pool(k)):
+            return cost + compared * self.dimension // 8 + pool * (vector + _COMPARED)
+        return cost + compared * (vector + _COMPARED)
 
     def top(
         self, query: bytes, k: int, now: int, among: Ids | Chosen | None = None
