@@ -386,7 +386,7 @@ async def test_what_took_many_commits_to_read_is_not_kept(warm: Warm) -> None:
 async def test_a_file_that_is_locked_is_left_to_others(
     warm: Warm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def locked(*_: Any) -> Any:
+    def locked(*_: Any, **__: Any) -> Any:
         raise apsw.BusyError("locked")
 
     warm.store._state.kept.rows.clear()
@@ -394,6 +394,16 @@ async def test_a_file_that_is_locked_is_left_to_others(
         patched.setattr(reader, "fetch", locked)
         assert await warm.at_once(ANN) is None
     assert await warm.at_once(ANN) is not None
+
+
+@pytest.mark.parametrize("large", [{"content": "x" * 40_000}, {"payload": ["x" * 40_000]}])
+async def test_large_rows_are_read_by_others(warm: Warm, large: dict[str, Any]) -> None:
+    await warm.notes.change("b1", **large)
+    await warm.up()
+    warm.store._state.kept.rows.clear()
+    assert await warm.at_once(BOB) is None
+    assert await warm.at_once(ANN) is not None
+    await warm.up()
 
 
 async def test_a_slow_disk_is_waited_for_by_others(

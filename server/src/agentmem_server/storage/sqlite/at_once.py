@@ -25,6 +25,8 @@ _LONGEST = 6_500_000
 """What a search may cost, in bytes of vectors that are looked at: some 500 µs."""
 _MOST_READ = 32
 """Rows that are read of the file, a few microseconds each where it is in the system's memory."""
+_LARGEST_READ = 32_768
+"""Bytes of such a row at most."""
 _CACHE = "PRAGMA cache_size=-4096"
 
 
@@ -150,7 +152,7 @@ class SqliteAtOnce:
             return None
         started = time.monotonic()
         try:
-            records = reader.fetch(self._connection, rids)
+            records = reader.fetch(self._connection, rids, largest=_LARGEST_READ)
         except apsw.Error:  # a thread that reads may wait, and says what is wrong
             return None
         self._waits.took(time.monotonic() - started)
