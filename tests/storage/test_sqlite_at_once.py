@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -417,6 +418,20 @@ async def test_a_slow_disk_is_waited_for_by_others(
     await warm.up()
     monkeypatch.setattr(VectorIndex, "in_file", True)
     assert await warm.at_once(ANN) is None
+
+
+async def test_vectors_that_wait_for_a_disk_are_left_to_others(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = count()
+    warm.store.at_once._disk_waits = DiskWaits(reads=lambda: next(reads))
+    for selection in (ANN, ALL):
+        assert await warm.at_once(selection) is not None
+    monkeypatch.setattr(VectorIndex, "in_file", True)
+    assert await warm.at_once(ANN) is None
+    warm.store.at_once._disk_waits = DiskWaits(reads=lambda: 7)
+    for selection in (ANN, ALL):
+        assert await warm.at_once(selection) is not None
 
 
 @pytest.mark.parametrize("what", ["rows", "vectors"])

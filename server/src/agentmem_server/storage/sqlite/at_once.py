@@ -93,7 +93,7 @@ class SqliteAtOnce:
                 return None
         if index.cost(request.depth, among) > _LONGEST:
             return None
-        if index.in_file and not self._waits.are_over():
+        if index.in_file and self._would_wait(index, among):
             return None
         started = time.monotonic()
         ids, similarities = index.top(vector, request.depth, times.now(), among)
@@ -112,6 +112,10 @@ class SqliteAtOnce:
         )
         rows = self._rows(collection, ids, request)
         return None if rows is None else list(zip(rows, scores.tolist(), strict=True))
+
+    def _would_wait(self, index: VectorIndex, among: Chosen | None) -> bool:
+        """Whether vectors are not in memory, as far as some of them tell."""
+        return not self._waits.are_over() or self._waits.meet(index.sample(among))
 
     def _meant(
         self, collection: Collection, index: VectorIndex, selection: Selection
