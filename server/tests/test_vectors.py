@@ -253,6 +253,16 @@ def test_expiry_is_a_moment_that_no_longer_shows(new_index: NewIndex) -> None:
     assert index.top(packed([1, 0]), 9, now=11)[0].tolist() == [0, 1]
 
 
+def test_short_vectors_and_long_pages_cost_more_than_their_bytes() -> None:
+    few, many = VectorIndex(2, "cosine"), VectorIndex(2, "cosine")
+    for index, count in ((few, 100), (many, 10_000)):
+        index.put_many([(rid, packed([1, rid]), None) for rid in range(count)])
+    assert few.cost(10) < few.cost(100) == few.cost(1_000) < many.cost(100)
+    assert many.cost(10) > 10_000 * 100
+    assert many.cost(10_000) - many.cost(10) > 10_000 * 1_000
+    assert many.cost(10, many.choose(np.arange(100))) == few.cost(10)
+
+
 def test_equal_scores_come_newest_first(new_index: NewIndex) -> None:
     index = new_index(2, "dot")
     for rid in range(10):

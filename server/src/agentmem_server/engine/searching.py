@@ -131,7 +131,7 @@ class Searching:
         rows = [row for row, _ in found]
         hits = records.with_scores([row.rendered for row in rows], [score for _, score in found])
         until = holds_until(request, chosen, [row.expires_at for row in rows])
-        return Found(b'{"hits":[%b]}' % b",".join(hits), until, refreshed=False)
+        return Found(records.to_answer(hits), until, refreshed=False)
 
     async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:
         collection = await self._store.collection(caller.tenant, request.collection)
@@ -151,7 +151,7 @@ class Searching:
             self._writes, caller, request.collection, [record for record, _ in found]
         )
         dimension = records.answered_dimension(collection, request.include_embeddings)
-        hits: list[bytes] = []
+        hits: list[tuple[bytes, ...]] = []
         async for record, score in with_pauses(found):
             if record.rendered is not None:
                 hits += records.with_scores([record.rendered], [score])
@@ -159,10 +159,9 @@ class Searching:
             hit = records.to_hit(record, request.collection, score, dimension=dimension)
             if request.explain:
                 hit["explanation"] = ranking.explanations[record.seq]
-            hits.append(to_json(hit, inf_nan_mode="null"))
-        body = b'{"hits":[%b]}' % b",".join(hits)
+            hits.append((to_json(hit, inf_nan_mode="null"),))
         until = holds_until(request, chosen, (record.expires_at for record, _ in found))
-        return Found(body, until, refreshed)
+        return Found(records.to_answer(hits), until, refreshed)
 
     async def _query_vectors(
         self, chosen: Plan, request: m.SearchRequest, collection: Collection

@@ -6,7 +6,7 @@ wrong at worst, and is not kept, for the write ends with a new version.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -44,6 +44,11 @@ _WORTH = 8
 """Codes are worth it where they leave no more than one vector in so many to be compared."""
 _BY_DIFFERENCES = 6
 """How many times as long a distance takes as an inner product."""
+_SAMPLE = 16
+"""Vectors of which it is told whether the others are in memory."""
+_COMPARED, _WANTED = 300, 1_200
+"""Bytes of vectors that are read while one vector's score is placed, and while one record of those
+that are wanted is put in order."""
 
 _log = structlog.get_logger()
 
@@ -224,12 +229,20 @@ class VectorIndex:
         return self._table.chosen(np.unique(chosen.ids))
 
     def cost(self, k: int, among: Chosen | None = None) -> int:
-        """How many bytes of vectors, about, the k best are found by."""
-        vector = 4 * self.dimension
-        if among is None and self._goes_by_codes(self._table, wanted := self._pool(k)):
-            return len(self) * self.dimension // 8 + wanted * vector
+        """How long finding the k best takes, in bytes of vectors that are read meanwhile, about."""
+        vector = 4 * self.dimension * (_BY_DIFFERENCES if self.metric == "euclidean" else 1)
         compared = len(self) if among is None else len(among.slots)
-        return compared * vector * (_BY_DIFFERENCES if self.metric == "euclidean" else 1)
+        cost = min(k, compared) * _WANTED
+        if among is None and self._goes_by_codes(self._table, wanted := self._pool(k)):
+            return cost + compared * self.dimension // 8 + wanted * (vector + _COMPARED)
+        return cost + compared * (vector + _COMPARED)
+
+    def sample(self, among: Chosen | None = None) -> Iterator[float]:
+        """A number of some of the vectors, to see how long reading each takes."""
+        table = self._table
+        slots = range(table.count) if among is None else among.slots
+        for slot in slots[:: 1 + len(slots) // _SAMPLE]:
+            yield float(table.rows.array[slot, 0])
 
     def top(
         self, query: bytes, k: int, now: int, among: Ids | Chosen | None = None
