@@ -314,6 +314,16 @@ async def test_nothing_of_an_erased_user_stays_in_memory(warm: Warm) -> None:
     assert len(kept.rows) == 3
 
 
+async def test_nothing_stays_of_what_was_asked_of_an_erased_user_who_has_no_record(
+    warm: Warm,
+) -> None:
+    asked = Selection(Scope(user_id="dan"), filters.parse({"name": "Dan"}))
+    assert await warm.store.search(await warm.notes.collection(), asking(asked)) == []
+    assert await warm.at_once(asked) == []
+    await warm.notes.write(Erase(TENANT, "dan", times.now()))
+    assert not any(key[1].user_id == "dan" for key in warm.store._state.kept.selections._kept)
+
+
 @pytest.mark.parametrize(("id", "kept_rows"), [("a1", 1), ("b1", 2)])
 async def test_what_was_read_before_a_commit_that_changes_it_is_not_kept(
     warm: Warm, id: str, kept_rows: int

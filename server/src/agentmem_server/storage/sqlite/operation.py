@@ -321,6 +321,8 @@ class Operation:
             if rids:
                 self._memories.delete(collection, rids, lambda gone: None)
                 self.touched.add((collection.tenant, collection.name))
+            # What was asked of the user is kept, too, where nothing is found.
+            self._state.kept.touched.users.add((collection.key, write.user_id))
             if rids or collection.key in worded:
                 self._connection.execute(
                     "INSERT OR IGNORE INTO worded VALUES (?)", (collection.key,)
