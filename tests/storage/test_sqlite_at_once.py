@@ -271,6 +271,13 @@ async def test_a_write_is_seen_and_other_users_stay_known(
     await warm.up()
 
 
+async def test_what_comes_back_is_seen(warm: Warm) -> None:
+    await warm.notes.delete("a1")
+    await warm.up()
+    await warm.notes.restore("a1", 1)
+    await warm.check(BOB, CAT)
+
+
 @pytest.mark.parametrize("write", [put_for_nobody, give_to_another])
 async def test_a_write_of_no_user_or_of_two_is_seen(
     warm: Warm, write: Callable[["Notes"], Any]
