@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from agentmem_server import times
-from agentmem_server.storage import Embedding, Erase, Purge, PutTokens
+from agentmem_server.storage import Embedding, Erase, Purge, PutTokens, Write
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Notes
@@ -67,7 +67,7 @@ async def test_no_more_are_counted_where_an_index_was_purged_of_what_was_erased(
     await notes.write(notes.putting(notes.record("a", "one", user_id="ann"), notes.record("b")))
     await notes.write(Erase("tenant", "ann", times.now()))
     seq = (await notes.get_there("b")).seq
-    writes = [
+    writes: list[Write] = [
         notes.putting(notes.record("c", "new words")),
         Purge(),
         PutTokens("tenant", "notes", [(seq, 1, b"\x01"), (seq, 9, b"\x02")]),
