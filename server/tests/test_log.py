@@ -113,6 +113,34 @@ async def test_levels_below_the_configured_one_are_left_out(
     assert [line["level"] for line in written()] == expected
 
 
+COLLECTING = """
+import asyncio, faulthandler, logging
+from agentmem_server.telemetry.log import configure_logging, request_log
+
+class Found:
+    def __format__(self, _):
+        logging.getLogger().warning("found")
+        return "a"
+
+async def main():
+    configure_logging("info")
+    for id in (Found(), "b"):
+        request_log()("info", request_id=id, method="GET", route=None, key=None, status=200, ms=1.0)
+    logging.getLogger().warning("warned")
+
+faulthandler.dump_traceback_later(20, exit=True)
+asyncio.run(main())
+"""
+
+
+def test_what_is_logged_while_lines_are_made_hangs_nothing_and_is_written() -> None:
+    """The garbage collector may find a task at any moment that failed, and log it."""
+    ended = subprocess.run([sys.executable, "-c", COLLECTING], capture_output=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    events = [json.loads(line)["event"] for line in ended.stderr.splitlines()]
+    assert events == ["found", "request", "request", "warned"]
+
+
 def test_where_nothing_is_configured_structlog_is_told() -> None:
     with capture_logs() as logs:
         request_log()("info", **FIELDS)

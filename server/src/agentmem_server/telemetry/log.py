@@ -98,7 +98,9 @@ class _Output:
         except io.UnsupportedOperation:  # something in memory stands for it
             self._raw = sys.stderr.buffer
         self._held: list[Callable[[], str]] = []
-        self._lock = threading.Lock()
+        # One that its thread can take again: wherever memory is allocated the garbage collector may
+        # run, and find a task that failed unseen, which is logged.
+        self._lock = threading.RLock()
 
     def write(self, text: str) -> None:
         """Write a text, or lose it: to a full disk, a closed pipe or terminal."""
@@ -122,9 +124,8 @@ class _Output:
                 self._write(self._take())
 
     def _take(self) -> str:
-        text = "".join([make() for make in self._held])
-        self._held.clear()
-        return text
+        held, self._held = self._held, []
+        return "".join([make() for make in held])
 
     def _write(self, text: str) -> None:
         with suppress(OSError, ValueError):
