@@ -57,10 +57,11 @@ async def test_whoever_leaves_whenever_is_no_failure(make_server: "MakeServer") 
             # The last of three requests is the only one that uvicorn tells of it.
             for sent in (ADD + BODY, 2 * (ADD + BODY) + ADD, FOLLOW, SOCKET, ADD[:20]):
                 leave(server, sent, pause, breaks=breaks)
-    async with httpx.AsyncClient(base_url=server.url) as client:
-        async with asyncio.timeout(20):
-            while await in_progress(client) > 1:  # itself
-                await asyncio.sleep(0.02)
+    async with httpx.AsyncClient(base_url=server.url) as client, asyncio.timeout(20):
+        left = 2
+        while left > 1:  # the one that asks
+            await asyncio.sleep(0.02)
+            left = await in_progress(client)
     told = [line["status"] for line in requests(server, e.ADD_MEMORY.path)]
     assert {*told} == {201, 499}
     assert told.count(499) >= unread
