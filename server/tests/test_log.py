@@ -91,13 +91,28 @@ async def test_what_is_logged_otherwise_keeps_its_place(written: Written) -> Non
     assert [line["event"] for line in written()] == ["request"]
 
 
-async def test_no_more_lines_are_held_than_a_pipe_takes_whole(written: Written) -> None:
+async def test_no_more_lines_are_held_than_a_pipe_takes_whole(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    """And no reader sees a part of one, whoever else writes into the pipe."""
     tell = configured()
-    for number in range(100):
-        tell("info", **(FIELDS | {"status": number}))
-    assert 80 < len(written()) < 100
+    longest = FIELDS | {
+        "request_id": "a" * 64,
+        "method": "OPTIONS",
+        "route": f"/docs/{'0' * 16}/swagger-ui-bundle.js",
+        "ms": 123_456_789.12,
+    }
+    written, told = b"", 0
+    while not written:
+        tell("info", **longest)
+        told += 1
+        written = capfdbinary.readouterr().err
+    assert (written.count(b"\n"), written[-1:]) == (told, b"\n")
+    assert told > 1
+    assert len(written) <= 4_096
+    tell("info", **FIELDS)
     await asyncio.sleep(0)
-    assert written()[-1]["status"] == 99
+    assert len(capfdbinary.readouterr().err.splitlines()) == 1
 
 
 class Noisy(str):
@@ -131,6 +146,34 @@ async def test_levels_below_the_configured_one_are_left_out(
     tell("info", **FIELDS)
     await asyncio.sleep(0)
     assert [line["level"] for line in written()] == expected
+
+
+COLLECTING = """
+import asyncio, faulthandler, logging
+from agentmem_server.telemetry.log import configure_logging, request_log
+
+class Found:
+    def __format__(self, _):
+        logging.getLogger().warning("found")
+        return "a"
+
+async def main():
+    configure_logging("info")
+    for id in (Found(), "b"):
+        request_log()("info", request_id=id, method="GET", route=None, key=None, status=200, ms=1.0)
+    logging.getLogger().warning("warned")
+
+faulthandler.dump_traceback_later(20, exit=True)
+asyncio.run(main())
+"""
+
+
+def test_what_is_logged_while_lines_are_made_hangs_nothing_and_is_written() -> None:
+    """The garbage collector may find a task at any moment that failed, and log it."""
+    ended = subprocess.run([sys.executable, "-c", COLLECTING], capture_output=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    events = [json.loads(line)["event"] for line in ended.stderr.splitlines()]
+    assert events == ["found", "request", "request", "warned"]
 
 
 def test_where_nothing_is_configured_structlog_is_told() -> None:

@@ -70,6 +70,15 @@ async def test_what_is_held_when_the_connection_is_lost_is_dropped() -> None:
     assert not wire.sent
 
 
+async def test_what_is_written_when_the_connection_is_lost_is_dropped() -> None:
+    transport, wire = gathering()
+    wire.closed = True
+    for part in (b"head", b"body", b"next head"):
+        transport.write(part)
+    await asyncio.sleep(0)
+    assert not wire.sent
+
+
 async def test_all_else_is_the_transport_s() -> None:
     transport: Any = gathering()[0]
     assert transport.get_extra_info("peername") == "the peername"

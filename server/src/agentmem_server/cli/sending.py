@@ -29,13 +29,15 @@ class Gathering:
         self._held: bytes | None = None
 
     def write(self, data: bytes) -> None:
-        """Send data after what was written before."""
+        """Send data after what was written before; nothing where the connection is lost."""
         if self._held is None:
             self._held = data
             self._loop.call_soon(self._flush)
         else:
             both, self._held = (self._held, data), None
-            self._transport.writelines(both)
+            # Of requests sent ahead uvicorn tells only the last one that the caller has left.
+            if not self._transport.is_closing():
+                self._transport.writelines(both)
 
     def close(self) -> None:
         """Send what is held, and close."""

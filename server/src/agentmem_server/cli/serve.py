@@ -21,7 +21,7 @@ from ..settings import Settings
 from ..storage import open_keys, shown_url
 from ..telemetry.log import configure_logging
 from .common import Refused, add_database, read_settings
-from .sending import Protocol
+from .receiving import Protocol, WebSocketProtocol
 
 if TYPE_CHECKING:
     from .common import Commands
@@ -53,6 +53,7 @@ def _serve(options: argparse.Namespace) -> int:
         host=settings.host,
         port=settings.port,
         http=Protocol,
+        ws=WebSocketProtocol,
         lifespan="off",  # the application is open already
         log_config=None,
         access_log=False,

@@ -6,7 +6,6 @@ import structlog
 from agentmem_client.errors import APIError, InternalError, error_class, shown
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -39,9 +38,7 @@ class Failures:
 
     async def _answer(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         if isinstance(error, ClientDisconnect):
-            # The caller broke off its request: nobody reads this.
-            await Response(status_code=400)(scope, receive, send)
-            return
+            return  # nobody would read an answer
         if isinstance(error, APIError):
             refusal = error
         elif isinstance(error, HTTPException):

@@ -17,8 +17,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 _log = structlog.get_logger()
 
-_MOST_HELD = 16
-"""Lines of requests that are written together: a pipe takes 4,096 bytes whole."""
+_MOST_HELD = 12
+"""Lines of requests that are written together: a pipe takes 4,096 bytes whole, and they have some
+230, 330 at the most."""
 
 
 class RequestLog(Protocol):
@@ -98,7 +99,8 @@ class _Output:
         except io.UnsupportedOperation:  # something in memory stands for it
             self._raw = sys.stderr.buffer
         self._held: list[Callable[[], str]] = []
-        # While this thread writes, a task that failed may be collected: that is logged, too.
+        # One that its thread can take again: wherever memory is allocated the garbage collector may
+        # run, and find a task that failed unseen, which is logged.
         self._lock = threading.RLock()
 
     def write(self, text: str) -> None:
