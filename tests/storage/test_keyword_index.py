@@ -127,6 +127,22 @@ async def test_what_is_replaced_may_be_of_the_same_commit(
     assert happened == ["old", "before", "old", "before", "after", "last"]
 
 
+async def test_what_is_over_when_it_is_stored_is_no_turn_before_another(
+    notes: "Notes", clock: "Clock"
+) -> None:
+    said = [("a", "ant", None), ("b", "bee", clock.now), ("c", "cat", None)]
+    await notes.write(
+        notes.putting(
+            *(
+                notes.record(id, text, session_id="s", expires_at=expires_at)
+                for id, text, expires_at in said
+            )
+        )
+    )
+    assert await notes.saying("ant") == ["a", "c"]
+    assert await notes.saying("bee") == []
+
+
 async def test_a_word_that_is_gone_is_found_no_more_within_one_commit(notes: "Notes") -> None:
     """Also by the memory after it in the session, of which it is the turn before."""
     first = notes.record("first", "zebra", session_id="s")

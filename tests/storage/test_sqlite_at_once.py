@@ -356,6 +356,18 @@ async def test_what_was_read_before_a_commit_that_changes_it_is_not_kept(
     await warm.check()
 
 
+async def test_what_is_meant_in_vectors_that_were_emptied_is_not_kept(warm: Warm) -> None:
+    collection = await warm.notes.collection()
+    index = warm.store._state.vectors(collection)
+    await warm.notes.write(Delete(TENANT, NOTES, Selection()))
+    await warm.notes.put("a1", "new", user_id="ann")
+    connection = warm.store._read_connections.get()
+    reader.search(connection, warm.store._state, collection, index, asking(ANN))
+    warm.store._read_connections.put(connection)
+    await warm.check()
+    assert len(await warm.at_once(ANN) or ()) == 1
+
+
 async def test_while_memory_is_told_of_a_commit_nobody_looks_at_it(warm: Warm) -> None:
     with warm.store._state.kept.lock:
         assert await warm.at_once(ANN) is None
