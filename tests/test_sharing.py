@@ -189,7 +189,7 @@ async def test_a_search_is_answered_from_another_server_s_result(open_server: Op
     assert b"a cat" in answers[0]
     assert two.hits("result") == 1
     assert two.embedder.texts == []
-    tally = two.engine.searches.of("tenant")
+    tally = two.engine.searching.counts.of("tenant")
     assert (tally.count, tally.cached) == (2, 2)
 
 
@@ -361,7 +361,7 @@ async def test_what_another_server_erased_is_forgotten_here_too(
     searching = asyncio.create_task(two.search("ann's cat"))
     await until(lambda: two.embedder.texts == ["ann's cat"])
     await two.engine.search(TENANT, m.SearchRequest(query="cat", user_id="ann", mode="sparse"))
-    assert two.engine.searches.of("tenant", "ann").count == 1
+    assert two.engine.searching.counts.of("tenant", "ann").count == 1
     await one.engine.history.erase(TENANT, "ann")
     two.embedder.gate.set()
     await searching  # which kept what it computed, as this server has not heard of it yet
@@ -369,7 +369,7 @@ async def test_what_another_server_erased_is_forgotten_here_too(
     assert len(two.engine.caches["embedding"]) == 1
     store.erase_listeners[1]("tenant", "ann")
     assert [len(cache) for cache in two.engine.caches.values()] == [0, 0]
-    assert two.engine.searches.of("tenant", "ann").count == 0
+    assert two.engine.searching.counts.of("tenant", "ann").count == 0
 
     async def none_left() -> bool:
         return await names(redis) == []

@@ -1,5 +1,7 @@
 """Reads that wait for a disk are tried less and less often."""
 
+from collections.abc import Iterator
+
 import pytest
 from agentmem_server.storage.sqlite.disk_waits import SLOW, DiskWaits, disk_reads
 
@@ -60,6 +62,26 @@ def test_who_was_only_kept_from_running_may_go_on() -> None:
     disk.slow(waits)
     waits.took(LONG)
     assert waits.are_over()
+
+
+def test_a_sample_is_read_up_to_what_waits() -> None:
+    disk = Disk()
+    waits = disk.waits()
+    read: list[int] = []
+
+    def sample(slow: int) -> Iterator[int]:
+        for number in range(16):
+            if number == slow and disk.reads is not None:
+                disk.now += 0.01
+                disk.reads += 1
+            read.append(number)
+            yield number
+
+    assert not waits.meet(sample(slow=99))
+    assert waits.are_over()
+    assert waits.meet(sample(slow=3))
+    assert not waits.are_over()
+    assert read == [*range(16), *range(4)]
 
 
 def test_the_system_says_how_often_a_thread_waited() -> None:

@@ -1631,10 +1631,10 @@ async def test_a_search_leaves_its_request_as_it_was(engine: Engine) -> None:
 async def test_searches_that_are_known_are_forgotten_with_a_user(engine: Engine) -> None:
     request = m.SearchRequest(query="what ann's doctor said")
     for _ in range(2):
-        engine.known_searches.add(b"...", request)
-    assert len(engine.known_searches) == 1
+        engine.searching.known.add(b"...", request)
+    assert len(engine.searching.known) == 1
     await engine.history.erase(TENANT, "ann")
-    assert len(engine.known_searches) == 0
+    assert len(engine.searching.known) == 0
 
 
 @pytest.mark.parametrize("by", ["query", "embedding"])

@@ -115,6 +115,26 @@ async def test_no_more_lines_are_held_than_a_pipe_takes_whole(
     assert len(capfdbinary.readouterr().err.splitlines()) == 1
 
 
+class Noisy(str):
+    """Logs something when a line is made of it, as what the collector finds may at any moment."""
+
+    __slots__ = ()
+
+    def __format__(self, _spec: str) -> str:
+        logging.getLogger("theirs").warning("theirs")
+        return str(self)
+
+
+async def test_what_is_logged_while_lines_are_written_holds_up_nothing(written: Written) -> None:
+    tell = configured()
+    for _ in range(3):
+        tell("info", **(FIELDS | {"route": Noisy("/a")}))
+    await asyncio.sleep(0)
+    lines = written()
+    assert [line["event"] for line in lines].count("theirs") == 3
+    assert [line["route"] for line in lines if line["event"] == "request"] == ["/a"] * 3
+
+
 @pytest.mark.parametrize(
     ("level", "expected"), [("debug", ["debug", "info"]), ("info", ["info"]), ("warning", [])]
 )

@@ -1,6 +1,7 @@
 """Between the wire's memories and the store's records: nothing is lost on the way."""
 
 import json
+import tracemalloc
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -180,3 +181,14 @@ def test_an_update_that_changes_nothing_or_clears_too_much_is_refused(
 ) -> None:
     with pytest.raises(InvalidRequest):
         records.to_changes(update(**given_fields), now=7)
+
+
+def test_the_hits_of_an_answer_are_copied_once() -> None:
+    rows = [b'{"content":"%b","score":' % (b"x" * 100_000) for _ in range(100)]
+    tracemalloc.start()
+    answer = records.to_answer(records.with_scores(rows, range(100)))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1.1 * len(answer)
+    assert [hit["score"] for hit in json.loads(answer)["hits"]] == list(range(100))
+    assert records.to_answer([]) == b'{"hits":[]}'

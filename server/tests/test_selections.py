@@ -67,6 +67,27 @@ def test_a_large_one_leaves_room_for_others() -> None:
     assert len(kept) == 1
 
 
+LONG = "x" * 5_000
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        Scope(user_id=LONG),
+        Scope(agent_id=LONG),
+        Scope(session_id=LONG),
+        Scope(namespace=(LONG, "x")),
+    ],
+)
+def test_long_names_count(scope: Scope) -> None:
+    kept = Selections(max_bytes=20_000)
+    for one in (Scope("ann"), scope):
+        asked = Selections.key(NOTES, Selection(one))
+        assert asked is not None
+        kept.put(asked, chosen())
+    assert len(kept) == 1
+
+
 def test_one_that_is_put_again_counts_once() -> None:
     kept = Selections()
     for count in (100, 10):
@@ -74,7 +95,7 @@ def test_one_that_is_put_again_counts_once() -> None:
     found = kept.get(key(user_id="ann"))
     assert found is not None
     assert len(found.ids) == 10
-    assert kept.size == 1_000 + 160
+    assert kept.size == 1_000 + 160 + 60 + 4 * len("ann")
 
 
 @pytest.mark.parametrize("one", [1, True, 1.0, "1", None, [1], [True]])

@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 from agentmem_client.models import Metric
-from agentmem_server.storage.vectors import NEVER, Sizes, VectorIndex
+from agentmem_server.storage.vectors import NEVER, Chosen, Sizes, VectorIndex
+from agentmem_server.storage.vectors.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -252,6 +253,16 @@ def test_expiry_is_a_moment_that_no_longer_shows(new_index: NewIndex) -> None:
     assert index.top(packed([1, 0]), 9, now=11)[0].tolist() == [0, 1]
 
 
+def test_short_vectors_and_long_pages_cost_more_than_their_bytes() -> None:
+    few, many = VectorIndex(2, "cosine"), VectorIndex(2, "cosine")
+    for index, count in ((few, 100), (many, 10_000)):
+        index.put_many([(rid, packed([1, rid]), None) for rid in range(count)])
+    assert few.cost(10) < few.cost(100) == few.cost(1_000) < many.cost(100)
+    assert many.cost(10) > 10_000 * 100
+    assert many.cost(10_000) - many.cost(10) > 10_000 * 1_000
+    assert many.cost(10, many.choose(np.arange(100))) == few.cost(10)
+
+
 def test_equal_scores_come_newest_first(new_index: NewIndex) -> None:
     index = new_index(2, "dot")
     for rid in range(10):
@@ -414,3 +425,43 @@ def test_searches_beside_changes_see_whole_records(new_index: NewIndex, metric: 
             thread.join()
     assert wrong == []
     assert set(index.top(query, 10_000, 0)[0].tolist()) == {*fixed, *living, *late}
+
+
+def test_a_record_that_moves_where_a_chosen_one_was_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between looking up where vectors are and comparing them, a commit may come."""
+    index = VectorIndex(2, "cosine")
+    one = np.array([1, 0], dtype="<f4").tobytes()
+    for rid in (1, 2, 3):
+        index.put(rid, one, None)
+    chosen = Table.chosen
+
+    def then_changed(self: Table, ids: NDArray[np.int64]) -> Chosen:
+        found = chosen(self, ids)
+        index.remove(1)
+        index.put(9, one, None)
+        return found
+
+    monkeypatch.setattr(Table, "chosen", then_changed)
+    ids, scores = index.top(one, 10, 0, np.array([1, 2]))
+    assert ids.tolist() == [2]
+    assert len(scores) == 1
+    assert index._table.ids[0] == 9
+
+
+def test_what_was_chosen_is_found_where_it_went() -> None:
+    index = VectorIndex(2, "cosine")
+    vectors = np.random.default_rng(0).normal(size=(300, 2)).astype("<f4")
+    index.put_many([(rid, vector.tobytes(), None) for rid, vector in enumerate(vectors[:50])])
+    chosen = index.choose(np.array([3, 30, 7_777]))
+    assert chosen.ids.tolist() == [3, 30]
+    assert index.current(chosen) is chosen
+    before = index.top(vectors[0].tobytes(), 10, 0, chosen)
+    index.put_many([(50 + n, vector.tobytes(), None) for n, vector in enumerate(vectors[50:])])
+    current = index.current(chosen)
+    assert current.table != chosen.table
+    for one in (chosen, current):
+        ids, scores = index.top(vectors[0].tobytes(), 10, 0, one)
+        assert ids.tolist() == before[0].tolist()
+        assert scores == pytest.approx(before[1])

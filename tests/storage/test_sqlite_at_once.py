@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +164,7 @@ async def test_what_needs_the_file_is_left_to_others(
     ):
         assert await warm.at_once(ANN, **fields) is None
     assert await warm.at_once(Selection(ids=["a1"])) is None
-    monkeypatch.setattr(at_once, "_MOST_BYTES", 15)
+    monkeypatch.setattr(at_once, "_LONGEST", 2_000)
     assert await warm.at_once(BOB) is not None
     assert await warm.at_once(ANN) is None
     warm.store._state.kept.rows.clear()
@@ -386,7 +387,7 @@ async def test_what_took_many_commits_to_read_is_not_kept(warm: Warm) -> None:
 async def test_a_file_that_is_locked_is_left_to_others(
     warm: Warm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def locked(*_: Any) -> Any:
+    def locked(*_: Any, **__: Any) -> Any:
         raise apsw.BusyError("locked")
 
     warm.store._state.kept.rows.clear()
@@ -394,6 +395,16 @@ async def test_a_file_that_is_locked_is_left_to_others(
         patched.setattr(reader, "fetch", locked)
         assert await warm.at_once(ANN) is None
     assert await warm.at_once(ANN) is not None
+
+
+@pytest.mark.parametrize("large", [{"content": "x" * 40_000}, {"payload": ["x" * 40_000]}])
+async def test_large_rows_are_read_by_others(warm: Warm, large: dict[str, Any]) -> None:
+    await warm.notes.change("b1", **large)
+    await warm.up()
+    warm.store._state.kept.rows.clear()
+    assert await warm.at_once(BOB) is None
+    assert await warm.at_once(ANN) is not None
+    await warm.up()
 
 
 async def test_a_slow_disk_is_waited_for_by_others(
@@ -407,6 +418,20 @@ async def test_a_slow_disk_is_waited_for_by_others(
     await warm.up()
     monkeypatch.setattr(VectorIndex, "in_file", True)
     assert await warm.at_once(ANN) is None
+
+
+async def test_vectors_that_wait_for_a_disk_are_left_to_others(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = count()
+    warm.store.at_once._disk_waits = DiskWaits(reads=lambda: next(reads))
+    for selection in (ANN, ALL):
+        assert await warm.at_once(selection) is not None
+    monkeypatch.setattr(VectorIndex, "in_file", True)
+    assert await warm.at_once(ANN) is None
+    warm.store.at_once._disk_waits = DiskWaits(reads=lambda: 7)
+    for selection in (ANN, ALL):
+        assert await warm.at_once(selection) is not None
 
 
 @pytest.mark.parametrize("what", ["rows", "vectors"])

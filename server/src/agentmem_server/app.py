@@ -1,12 +1,11 @@
 """The wiring: settings to store, embedder, engine, routes and middleware. Nothing else does any."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from agentmem_client.errors import InvalidRequest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
@@ -14,15 +13,13 @@ from starlette.types import ASGIApp
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
 from . import __version__
-from .access.keyring import DEFAULT_RATE, Keyring
-from .access.shared_windows import SharedWindows
-from .access.windows import Windows
-from .embedding import Embedder, open_embedder
-from .engine.engine import Engine, Limits
+from .access.keyring import Keyring
+from .embedding import Embedder
+from .engine.engine import Engine
 from .engine.feed import Feed
 from .engine.job_runner import Pace
 from .engine.stats import Stats
-from .extraction import Bounds, Extractor, open_extractor
+from .extraction import Extractor
 from .filler import filling
 from .llm import LLMCheck
 from .middleware.authentication import Authentication
@@ -32,6 +29,17 @@ from .middleware.rate_limit import RateLimit
 from .middleware.raw_path import RawPath
 from .middleware.request_report import RequestReport
 from .middleware.request_spans import RequestSpans
+from .parts import (
+    embedder_of,
+    extractor_of,
+    keyring_of,
+    limits_of,
+    llm_check_of,
+    pool_of,
+    redis_url_of,
+    tracing_of,
+    windows_of,
+)
 from .routes.catalog import CatalogRoutes
 from .routes.docs import docs_routes
 from .routes.events import EventRoutes
@@ -47,14 +55,13 @@ from .routes.routing import Routes
 from .routes.stats import StatsRoutes
 from .settings import Settings
 from .sharing import NO_COPIES, Sharing, open_sharing
-from .storage import Pool, Store, open_store
+from .storage import Store, open_store
 from .sweeper import sweeping
 from .telemetry.loop_lag import watching_lag
 from .telemetry.metrics import Metrics
 from .telemetry.watch import Watch
 
-if TYPE_CHECKING:  # they need extras
-    from .extraction.extractor import LLMExtractor
+if TYPE_CHECKING:  # it needs an extra
     from .telemetry.tracing import Tracing
 
 
@@ -81,20 +88,20 @@ async def open_app(
         # something else has a core.
         stack.enter_context(threadpool_limits(1, user_api="blas"))
         metrics = Metrics(__version__)
-        tracing = _open_tracing(settings)
+        tracing = tracing_of(settings)
         watch = Watch(metrics.batch, metrics.store, metrics.llm)
         if tracing is not None:
             stack.push_async_callback(tracing.close)
             watch = replace(watch, span=tracing.span)
-        llm = _llm_check(settings)
+        llm = llm_check_of(settings)
         if llm is not None:
             stack.push_async_callback(llm.close)
-        redis_url = _redis_url(settings)
+        redis_url = redis_url_of(settings)
         if embedder is None:
-            embedder = await open_configured_embedder(settings)
+            embedder = await embedder_of(settings)
             stack.push_async_callback(embedder.close)
         store = await open_store(
-            settings.database_url, readers=settings.readers, pool=_pool(settings), watch=watch
+            settings.database_url, readers=settings.readers, pool=pool_of(settings), watch=watch
         )
         stack.push_async_callback(store.close)
         sharing: Sharing | None = None
@@ -102,55 +109,29 @@ async def open_app(
             sharing = await stack.enter_async_context(open_sharing(redis_url, store.identity))
         copies = NO_COPIES if sharing is None else sharing.copies
         if extractor is None and settings.llm_model is not None:
-            extractor = llm_extractor = _open_extractor(
-                settings, settings.llm_model, _windows(sharing), watch
+            extractor = llm_extractor = extractor_of(
+                settings, settings.llm_model, windows_of(sharing), watch
             )
             stack.push_async_callback(llm_extractor.close)
             metrics.llm_pending = lambda: llm_extractor.pending
-        engine = Engine(store, embedder, _limits(settings), watch, copies, extractor)
+        engine = Engine(store, embedder, limits_of(settings), watch, copies, extractor)
         stack.push_async_callback(engine.close)
         metrics.gather(lambda: engine.pending, engine.caches, sharing)
         metrics.watch_jobs(engine.jobs.counts)
-        stats = Stats(store, engine.searches)
+        stats = Stats(store, engine.searching.counts)
         stack.push_async_callback(stats.close)
-        keyring = _keyring(store, settings)
+        keyring = keyring_of(store, settings)
         feed = Feed(store, max_followers=settings.max_streams, still_opens=keyring.still_opens)
         stack.callback(feed.close)
         metrics.level("agentmem_feed_followers", "Who follows the feed now.", lambda: len(feed))
         routes = Routes(
-            [
-                *MemoryRoutes(engine).routes(),
-                *ExtractionRoutes(engine.learning).routes(),
-                *JobRoutes(engine.jobs).routes(),
-                *CatalogRoutes(engine.catalog).routes(),
-                *HistoryRoutes(engine.history).routes(),
-                *EventRoutes(feed).routes(),
-                *StatsRoutes(stats).routes(),
-                *KeyRoutes(keyring).routes(),
-                *HealthRoutes(
-                    store.checks(),
-                    {} if llm is None else {"llm": llm.check},
-                    {} if sharing is None else {"redis": sharing.check},
-                ).routes(),
-                *MetricsRoutes(metrics).routes(),
-                *openapi_routes(),
-                *docs_routes(),
-            ]
+            _routes(engine, feed, stats, keyring, metrics, _checks(store, llm, sharing))
         )
         app = _Application(
             routes, _middleware(settings, keyring, metrics, tracing, sharing, routes.routes)
         )
         app.state.close_streams = feed.close
-        forget = partial(engine.history.forget, settings.history_ttl)
-        forget_jobs = partial(engine.jobs.forget, settings.history_ttl)
-        for background in (
-            sweeping(engine.sweep, settings.sweep_interval),
-            sweeping(forget, settings.sweep_interval, "old events"),
-            sweeping(engine.history.purge, settings.sweep_interval, "words of erased memories"),
-            sweeping(forget_jobs, settings.sweep_interval, "old jobs"),
-            filling(engine.filling.run, settings.sweep_interval),
-            watching_lag(metrics.lag),
-        ):
+        for background in _background(engine, settings, metrics):
             await stack.enter_async_context(background)
         if extractor is not None:  # without one, jobs wait for a server that has it
             await stack.enter_async_context(
@@ -161,6 +142,56 @@ async def open_app(
                 )
             )
         yield app
+
+
+def _routes(
+    engine: Engine,
+    feed: Feed,
+    stats: Stats,
+    keyring: Keyring,
+    metrics: Metrics,
+    health: HealthRoutes,
+) -> list[BaseRoute]:
+    """What is answered."""
+    return [
+        *MemoryRoutes(engine).routes(),
+        *ExtractionRoutes(engine.learning).routes(),
+        *JobRoutes(engine.jobs).routes(),
+        *CatalogRoutes(engine.catalog).routes(),
+        *HistoryRoutes(engine.history).routes(),
+        *EventRoutes(feed).routes(),
+        *StatsRoutes(stats).routes(),
+        *KeyRoutes(keyring).routes(),
+        *health.routes(),
+        *MetricsRoutes(metrics).routes(),
+        *openapi_routes(),
+        *docs_routes(),
+    ]
+
+
+def _checks(store: Store, llm: LLMCheck | None, sharing: Sharing | None) -> HealthRoutes:
+    return HealthRoutes(
+        store.checks(),
+        {} if llm is None else {"llm": llm.check},
+        {} if sharing is None else {"redis": sharing.check},
+    )
+
+
+def _background(
+    engine: Engine, settings: Settings, metrics: Metrics
+) -> list[AbstractAsyncContextManager[None]]:
+    """What goes on beside requests."""
+    interval = settings.sweep_interval
+    forget = partial(engine.history.forget, settings.history_ttl)
+    forget_jobs = partial(engine.jobs.forget, settings.history_ttl)
+    return [
+        sweeping(engine.sweep, interval),
+        sweeping(forget, interval, "old events"),
+        sweeping(engine.history.purge, interval, "words of erased memories"),
+        sweeping(forget_jobs, interval, "old jobs"),
+        filling(engine.filling.run, interval),
+        watching_lag(metrics.lag),
+    ]
 
 
 class _Application(Starlette):
@@ -187,7 +218,7 @@ def _middleware(
     routes: Sequence[BaseRoute],
 ) -> list[Middleware]:
     """What a request passes, the outermost first."""
-    windows = _windows(sharing)
+    windows = windows_of(sharing)
     open_rate = settings.rate_limit or 0.0
     return [
         Middleware(RequestReport, metrics=metrics),
@@ -198,105 +229,3 @@ def _middleware(
         Middleware(RateLimit, keyring=keyring, open_rate=open_rate, windows=windows),
         Middleware(BodyLimit, limit=settings.max_body),
     ]
-
-
-async def open_configured_embedder(settings: Settings) -> Embedder:
-    """The embedder that the settings name; the caller closes it.
-
-    Raises:
-        EmbedderMisconfigured: when its settings can't work.
-        EmbedderUnavailable: when it does not answer.
-    """
-    key = settings.embedder_key
-    return await open_embedder(
-        settings.embedder,
-        base_url=settings.embedder_url,
-        api_key=None if key is None else key.get_secret_value(),
-        model=settings.embedder_model,
-        dimension=settings.embedder_dimension,
-    )
-
-
-def _keyring(store: Store, settings: Settings) -> Keyring:
-    key = settings.admin_key
-    return Keyring(
-        store,
-        admin_key=None if key is None else key.get_secret_value(),
-        rate_limit=DEFAULT_RATE if settings.rate_limit is None else settings.rate_limit,
-    )
-
-
-def _windows(sharing: Sharing | None) -> Windows:
-    return Windows() if sharing is None else SharedWindows(sharing.counters)
-
-
-def _open_extractor(
-    settings: Settings, model: str, windows: Windows, watch: Watch
-) -> "LLMExtractor":
-    key = settings.llm_key
-    return open_extractor(
-        url=settings.llm_url,
-        key=None if key is None else key.get_secret_value(),
-        model=model,
-        bounds=Bounds(
-            concurrency=settings.llm_concurrency,
-            rate=settings.llm_rate,
-            max_tokens=settings.llm_max_tokens,
-            max_input_tokens=settings.llm_max_input_tokens,
-            timeout=settings.llm_timeout,
-        ),
-        windows=windows,
-        clock=windows.clock,
-        watch=watch,
-    )
-
-
-def _llm_check(settings: Settings) -> LLMCheck | None:
-    if settings.llm_url is None:
-        return None
-    key = settings.llm_key
-    return LLMCheck(settings.llm_url, None if key is None else key.get_secret_value())
-
-
-def _redis_url(settings: Settings) -> str | None:
-    if settings.redis_url is None:
-        return None
-    if settings.database_url.partition(":")[0] == "sqlite":
-        raise InvalidRequest(
-            "AGENTMEM_REDIS_URL is for the servers of one PostgreSQL, and one server owns a SQLite "
-            "file: leave it out, or name a postgresql:// database"
-        )
-    return settings.redis_url.get_secret_value()
-
-
-def _open_tracing(settings: Settings) -> "Tracing | None":
-    if not settings.tracing:
-        return None
-    try:
-        from .telemetry.tracing import open_tracing
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("opentelemetry"):
-            raise
-        raise InvalidRequest(
-            'AGENTMEM_TRACING needs an extra: pip install "agentmem-server[otel]", or turn it off'
-        ) from None
-    return open_tracing()
-
-
-def _pool(settings: Settings) -> Pool:
-    if settings.pool_min > settings.pool_max:
-        raise InvalidRequest("AGENTMEM_POOL_MIN must not be larger than AGENTMEM_POOL_MAX")
-    return Pool(
-        settings.pool_min, settings.pool_max, settings.pool_timeout, settings.database_timeout
-    )
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        max_pending=settings.max_pending,
-        embedding_cache_size=settings.embedding_cache_size,
-        embedding_cache_ttl=settings.embedding_cache_ttl,
-        result_cache_size=settings.result_cache_size,
-        result_cache_ttl=settings.result_cache_ttl,
-        job_attempts=settings.job_attempts,
-    )

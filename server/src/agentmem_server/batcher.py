@@ -69,7 +69,9 @@ class Batcher(Generic[Item, Result]):
         Raises:
             Overloaded: too many items are pending, or the batcher is closed. It was not run.
         """
-        (outcome,) = await self.submit_many([item])
+        (future,) = self._accept([item])
+        with self._watch.span(self._name):
+            outcome = await future
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -81,6 +83,11 @@ class Batcher(Generic[Item, Result]):
             Overloaded: they don't all fit, or the batcher is closed. None of them was run.
             PayloadTooLarge: they never will, being more than may be pending. Likewise.
         """
+        futures = self._accept(items)
+        with self._watch.span(self._name):
+            return [await future for future in futures]
+
+    def _accept(self, items: Sequence[Item]) -> "list[asyncio.Future[Result | Exception]]":
         if self._closed:
             raise Overloaded("the server is shutting down", retry_after=1.0)
         if len(items) > self._max_pending:
@@ -101,8 +108,7 @@ class Batcher(Generic[Item, Result]):
         if self._worker is None:
             # In a context of its own: the batches don't belong to the caller that came first.
             self._worker = loop.create_task(self._work(), context=Context())
-        with self._watch.span(self._name):
-            return [await future for future in futures]
+        return futures
 
     async def close(self) -> None:
         """Refuse new items, and return when those accepted have been answered."""

@@ -19,8 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
 from ..access.access import DEFAULT_TENANT
-from ..app import open_configured_embedder
 from ..embedding.batched import BatchedEmbedder
+from ..parts import embedder_of
 from ..settings import Settings
 from ..storage import open_snapshot, open_store
 from ..telemetry.log import configure_logging
@@ -231,7 +231,7 @@ async def _store(
             store = await open_store(settings.database_url, readers=1)
             stack.push_async_callback(store.close)
             target = store
-        embedder = await open_configured_embedder(settings)
+        embedder = await embedder_of(settings)
         stack.push_async_callback(embedder.close)
         batched = BatchedEmbedder(
             NoEmbedding(embedder) if options.dry_run else embedder,

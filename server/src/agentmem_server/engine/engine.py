@@ -1,27 +1,21 @@
 """What the server does with memories: the policy, in reading order.
 
 add:    embed what the server has to embed -> write, batched with other callers -> answer.
-search: look in the results of equal searches, here and of other servers -> embed the query -> let
-        the store bring candidates and rank them -> answer.
+search: see `searching`.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 from agentmem_client import models as m
 from agentmem_client.errors import (
     APIError,
     InvalidRequest,
     Unavailable,
 )
-from numpy.typing import NDArray
-from pydantic_core import to_json
 
-from .. import keywords, times
+from .. import times
 from ..access.callers import Caller
 from ..batcher import Batcher
 from ..cache import Cache
@@ -33,15 +27,12 @@ from ..sharing import NO_COPIES, Copies
 from ..storage import (
     STALE,
     Archive,
-    Collection,
     Delete,
     Deleted,
     ListRequest,
     Outcome,
     Put,
     Record,
-    Refresh,
-    SearchRequest,
     Selection,
     Store,
     Stored,
@@ -56,14 +47,14 @@ from .filling import Filling
 from .history import History
 from .in_flight import InFlight
 from .jobs import Jobs
-from .known_searches import KnownSearches, digest_of
+from .known_searches import KnownSearches
 from .learning import Learning
 from .outcomes import failure
 from .preparing import Preparation, no_memory
 from .reading import Reader
-from .results import Key, Results
-from .search import Found, Plan, Ranking, asks_for_tokens, holds_until, no_tokens, plan
-from .search_counts import SearchCounts
+from .refreshing import refresh
+from .results import Results
+from .searching import Searching
 from .selecting import scope_of, selection_of
 
 _UPDATE_ATTEMPTS = 10
@@ -91,7 +82,7 @@ class Engine:
 
     `catalog` has what they are kept in: collections, sessions, namespaces; `history` what became of
     them; `learning` finds facts in conversations, and `jobs` has those where that goes on in the
-    background; `searches` counts what was asked, and `known_searches` has what is asked again.
+    background; `searching` has what is kept and counted of searches.
 
     Every method takes the caller first, and sees nothing beyond what that one sees. All may raise
     the errors of `agentmem_client.errors`; the docstrings name those that are particular.
@@ -107,8 +98,6 @@ class Engine:
         extractor: Extractor | None = None,
     ) -> None:
         limits = limits or Limits()
-        self.searches = SearchCounts()
-        self.known_searches = KnownSearches(limits.result_cache_size)
         self._store = store
         self._copies = copies
         self._in_flight = InFlight()
@@ -130,10 +119,15 @@ class Engine:
             copies=copies,
             watch=watch,
         )
-        self._results = Results(
-            copies, max_entries=limits.result_cache_size, ttl=limits.result_cache_ttl
-        )
         self._preparation = Preparation(store, self._embedder)
+        self.searching = Searching(
+            store,
+            self._writes,
+            self._embedder,
+            self._preparation,
+            Results(copies, max_entries=limits.result_cache_size, ttl=limits.result_cache_ttl),
+            KnownSearches(limits.result_cache_size),
+        )
         self.catalog = Catalog(store, self._writes, self._preparation.server_embedding)
         self.filling = Filling(store, self._embedder, self._writes)
         self.jobs = Jobs(store, self._writes, limits.job_attempts)
@@ -152,7 +146,7 @@ class Engine:
     @property
     def caches(self) -> Mapping[str, Cache[Any]]:
         """What is kept so that it needn't be computed again."""
-        return {"result": self._results.cache, "embedding": self._embedder.cache}
+        return {"result": self.searching.results.cache, "embedding": self._embedder.cache}
 
     async def add(self, caller: Caller, memory: m.MemoryInput) -> m.Memory:
         """Store a memory, or replace the one with its id, and answer it as it is stored."""
@@ -230,122 +224,8 @@ class Engine:
     async def search(
         self, caller: Caller, request: m.SearchRequest, digest: bytes | None = None
     ) -> bytes:
-        """The JSON of a `SearchAnswer`. It sees every write that was answered before.
-
-        The request is not changed; its ``digest`` is made where it isn't known.
-
-        Raises:
-            InvalidRequest: for options that don't go together or with the collection.
-        """
-        started = time.perf_counter()
-        # Before anything is read: what a later write changes must not be kept under its version.
-        version = await self._store.version(caller.tenant, request.collection)
-        key = (caller, request.collection, version, digest or digest_of(request))
-        found = self._results.kept(key)
-        is_cached = True
-        if found is None:
-            found, is_cached = await self._find(caller, request, key)
-        self.searches.add(
-            caller.tenant,
-            caller.user(request.user_id),
-            request.agent_id,
-            time.perf_counter() - started,
-            is_cached=is_cached,
-        )
-        return found.body
-
-    async def _find(self, caller: Caller, request: m.SearchRequest, key: Key) -> tuple[Found, bool]:
-        """The answer to a search, and whether it came from another request or server."""
-        found = self._search_at_once(caller, request)
-        if found is not None:
-            self._results.keep(key, found)
-            return found, False
-        is_cached = True
-
-        async def compute() -> Found:
-            nonlocal is_cached
-            is_cached = False
-            return await self._search(caller, request)
-
-        found = await self._results.get_or_compute(key, compute)
-        return found, is_cached
-
-    def _search_at_once(self, caller: Caller, request: m.SearchRequest) -> Found | None:
-        """What `_search` answers, where that is by a given vector alone and all is in memory."""
-        at_once = self._store.at_once
-        if at_once is None or request.embedding is None:
-            return None
-        collection = at_once.collection(caller.tenant, request.collection)
-        if collection is None:
-            return None
-        chosen = plan(request, collection.embedding)
-        if chosen.by_keyword:
-            return None
-        asked = _asked(caller, request, chosen, request.embedding, Ranking(chosen, request))
-        return self._found_at_once(request, chosen, collection, asked)
-
-    def _found_at_once(
-        self, request: m.SearchRequest, chosen: Plan, collection: Collection, asked: SearchRequest
-    ) -> Found | None:
-        at_once = self._store.at_once
-        if at_once is None or asked.render is None:
-            return None
-        found = at_once.search(collection, asked)
-        if found is None:
-            return None
-        rows = [row for row, _ in found]
-        hits = records.with_scores([row.rendered for row in rows], [score for _, score in found])
-        until = holds_until(request, chosen, [row.expires_at for row in rows])
-        return Found(b'{"hits":[%b]}' % b",".join(hits), until, refreshed=False)
-
-    async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:
-        collection = await self._store.collection(caller.tenant, request.collection)
-        chosen = plan(request, None if collection is None else collection.embedding)
-        ranking = Ranking(chosen, request)
-        found: list[tuple[Record, float]] = []
-        if collection is not None:
-            vector, tokens = await self._query_vectors(chosen, request, collection)
-            ranking = Ranking(chosen, request, tokens)
-            asked = _asked(caller, request, chosen, vector, ranking)
-            if request.embedding is None:  # else it was tried before
-                at_once = self._found_at_once(request, chosen, collection, asked)
-                if at_once is not None:
-                    return at_once
-            found = await self._store.search(collection, asked)
-        refreshed = request.refresh_ttl and await self._refresh(
-            caller, request.collection, [record for record, _ in found]
-        )
-        dimension = _answered_dimension(collection, request.include_embeddings)
-        hits: list[bytes] = []
-        async for record, score in with_pauses(found):
-            if record.rendered is not None:
-                hits += records.with_scores([record.rendered], [score])
-                continue
-            hit = records.to_hit(record, request.collection, score, dimension=dimension)
-            if request.explain:
-                hit["explanation"] = ranking.explanations[record.seq]
-            hits.append(to_json(hit, inf_nan_mode="null"))
-        body = b'{"hits":[%b]}' % b",".join(hits)
-        until = holds_until(request, chosen, (record.expires_at for record, _ in found))
-        return Found(body, until, refreshed)
-
-    async def _query_vectors(
-        self, chosen: Plan, request: m.SearchRequest, collection: Collection
-    ) -> tuple[bytes | None, NDArray[np.float32] | None]:
-        """The vector to search by, and those of the query's tokens (q, d), as far as wanted."""
-        if not chosen.by_vector:
-            return None, None
-        if request.embedding is not None:
-            return request.embedding, None
-        collection.embedding.check_given(self._preparation.server_embedding)
-        if asks_for_tokens(request) and not self._embedder.tells_tokens:
-            raise no_tokens()
-        embedded = await self._embedder.embed_query(request.query or "")
-        tokens = None
-        if chosen.by_tokens and embedded.tokens:
-            tokens = np.frombuffer(embedded.tokens, "<f2").astype(np.float32)
-            tokens = tokens.reshape(-1, self._embedder.dimension)
-        return embedded.vector, tokens
+        """The JSON of a `SearchAnswer`: see `Searching.search`."""
+        return await self.searching.search(caller, request, digest)
 
     async def get(self, caller: Caller, memory_id: str, query: m.GetQuery) -> m.Memory:
         """One memory.
@@ -374,24 +254,12 @@ class Engine:
             collection, request.ids, scope=caller.scope(), with_vectors=with_vectors
         )
         if request.refresh_ttl:
-            await self._refresh(caller, collection.name, found)
-        dimension = _answered_dimension(collection, with_vectors)
+            await refresh(self._writes, caller, collection.name, found)
+        dimension = records.answered_dimension(collection, with_vectors)
         return [
             records.to_memory(record, collection.name, dimension=dimension)
             async for record in with_pauses(found)
         ]
-
-    async def _refresh(self, caller: Caller, collection: str, found: Sequence[Record]) -> bool:
-        """Start the time to live of what is being answered anew; whether any of it has one."""
-        at = times.now()
-        mortal = [record for record in found if record.ttl is not None]
-        if mortal:
-            ids = [record.id for record in mortal]
-            await self._writes.submit(Refresh(caller.tenant, collection, ids, at))
-        for record in mortal:
-            assert record.ttl is not None
-            record.expires_at = at + record.ttl
-        return bool(mortal)
 
     async def page(self, caller: Caller, query: m.ListQuery) -> m.PageAnswer:
         """One page of a listing.
@@ -421,8 +289,8 @@ class Engine:
             ),
         )
         if query.refresh_ttl:
-            await self._refresh(caller, collection.name, found.records)
-        dimension = _answered_dimension(collection, query.include_embeddings)
+            await refresh(self._writes, caller, collection.name, found.records)
+        dimension = records.answered_dimension(collection, query.include_embeddings)
         return m.PageAnswer.model_construct(
             memories=[
                 records.to_memory(record, collection.name, dimension=dimension)
@@ -541,11 +409,9 @@ class Engine:
         self._copies.forget_soon()
 
     def _forget_here(self, tenant: str, user_id: str) -> None:
-        self._results.cache.clear()
-        self.known_searches.clear()
+        self.searching.forget(tenant, user_id)
         self._embedder.clear()
         self.learning.forget(tenant, user_id)
-        self.searches.forget(tenant, user_id)
         self.jobs.look_for_deleted()
 
     async def close(self) -> None:
@@ -553,28 +419,6 @@ class Engine:
         await self._in_flight.close()
         await self._embedder.close()
         await self._writes.close()
-
-
-def _asked(
-    caller: Caller, request: m.SearchRequest, chosen: Plan, vector: bytes | None, ranking: Ranking
-) -> SearchRequest:
-    """A search as the store is asked for it."""
-    name, render = request.collection, None
-    if not (request.include_embeddings or request.explain or request.refresh_ttl):
-        render = partial(records.rendered, collection=name)
-    return SearchRequest(
-        selection=Selection(scope_of(caller, request), request.filters),
-        vector=vector,
-        terms=keywords.keyword_query(request.query or "") if chosen.by_keyword else [],
-        depth=chosen.depth,
-        rank=ranking.rank,
-        with_vectors=request.include_embeddings,
-        render=render,
-    )
-
-
-def _answered_dimension(collection: Collection | None, with_vectors: bool) -> int | None:
-    return collection.embedding.dimension if collection is not None and with_vectors else None
 
 
 def _result(memory_id: str | None, outcome: Sequence[Stored] | Exception) -> m.AddResult:

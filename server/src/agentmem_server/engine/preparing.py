@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from agentmem_client import models as m
 from agentmem_client.errors import APIError, EmbedderMismatch, InvalidRequest, NotFound, shown
@@ -147,7 +147,12 @@ def client_embedding(memory: m.MemoryInput | m.MemoryUpdate) -> Embedding:
     """How a memory's own vectors were made."""
     vector = memory.embedding if memory.embeddings is None else memory.embeddings[0]
     assert vector is not None
-    return Embedding("client", None, len(vector) // 4, "cosine")
+    return _given(len(vector) // 4)
+
+
+@cache
+def _given(dimension: int) -> Embedding:
+    return Embedding("client", None, dimension, "cosine")
 
 
 def no_memory(memory_id: str, collection: str) -> NotFound:

@@ -17,7 +17,7 @@ from agentmem_client.vectors import unpack
 from pydantic_core import to_json
 
 from .. import storage, times
-from ..storage import Record
+from ..storage import Collection, Record
 
 _NO_EXTRA = {"__pydantic_extra__": None, "__pydantic_private__": None}
 
@@ -98,10 +98,24 @@ def rendered(record: Record, collection: str) -> bytes:
     return to_json(_fields(record, collection, None), inf_nan_mode="null")[:-1] + b',"score":'
 
 
-def with_scores(parts: Iterable[bytes], scores: Iterable[float]) -> Iterator[bytes]:
-    """The JSON of hits of which the score was missing."""
+def with_scores(
+    parts: Iterable[bytes], scores: Iterable[float]
+) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """The JSON, in parts, of hits of which the score was missing."""
     texts = to_json(list(scores), inf_nan_mode="null")[1:-1].split(b",")
-    return (part + text + b"}" for part, text in zip(parts, texts, strict=False))
+    return ((part, text, b"}") for part, text in zip(parts, texts, strict=False))
+
+
+def to_answer(hits: Iterable[tuple[bytes, ...]]) -> bytes:
+    """The JSON of a `SearchAnswer`, of that of its hits in parts: megabytes, copied once."""
+    parts = [b'{"hits":[']
+    for hit in hits:
+        parts += hit
+        parts.append(b",")
+    if len(parts) > 1:
+        parts.pop()
+    parts.append(b"]}")
+    return b"".join(parts)
 
 
 def _fields(record: Record, collection: str, dimension: int | None) -> dict[str, Any]:
@@ -199,3 +213,8 @@ def to_changes(update: MemoryUpdate, now: int) -> Changes:
     if changes.get("metadata", {}) is None:
         changes["metadata"] = {}
     return changes
+
+
+def answered_dimension(collection: Collection | None, with_vectors: bool) -> int | None:
+    """The dimension of vectors where they are answered."""
+    return collection.embedding.dimension if collection is not None and with_vectors else None

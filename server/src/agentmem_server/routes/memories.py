@@ -75,7 +75,7 @@ class MemoryRoutes:
 
     async def search(self, request: Request) -> Response:
         body = await json_body(request)
-        searches = self._engine.known_searches
+        searches = self._engine.searching.known
         wanted = searches.get(body) or searches.add(body, read_json(body, m.SearchRequest))
         _check_refresh(request, wanted.request.refresh_ttl)
         return json_answer(await self._engine.search(caller(request), *wanted))

@@ -121,16 +121,16 @@ class _Output:
     def flush(self) -> None:
         """Write what is held; the standard library's handler does it at the process's end too."""
         with self._lock:
-            if self._held:
-                self._write(self._take())
+            self._write(self._take())
 
     def _take(self) -> str:
         held, self._held = self._held, []
         return "".join([make() for make in held])
 
     def _write(self, text: str) -> None:
-        with suppress(OSError, ValueError):
-            self._raw.write(text.encode())
+        if text:
+            with suppress(OSError, ValueError):
+                self._raw.write(text.encode())
 
 
 class _Lines:

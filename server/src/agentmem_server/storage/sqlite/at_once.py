@@ -21,10 +21,12 @@ from .disk_waits import DiskWaits
 from .memory_state import MemoryState
 from .selections import Selections
 
-_MOST_BYTES = 6_000_000
-"""Bytes of vectors that are looked at: some 500 µs."""
+_LONGEST = 6_500_000
+"""What a search may cost, in bytes of vectors that are looked at: some 500 µs."""
 _MOST_READ = 32
 """Rows that are read of the file, a few microseconds each where it is in the system's memory."""
+_LARGEST_READ = 32_768
+"""Bytes of such a row at most."""
 _CACHE = "PRAGMA cache_size=-4096"
 
 
@@ -89,9 +91,9 @@ class SqliteAtOnce:
             among = self._meant(collection, index, request.selection)
             if among is None:
                 return None
-        if index.cost(request.depth, among) > _MOST_BYTES:
+        if index.cost(request.depth, among) > _LONGEST:
             return None
-        if index.in_file and not self._waits.are_over():
+        if index.in_file and self._would_wait(index, among):
             return None
         started = time.monotonic()
         ids, similarities = index.top(vector, request.depth, times.now(), among)
@@ -110,6 +112,10 @@ class SqliteAtOnce:
         )
         rows = self._rows(collection, ids, request)
         return None if rows is None else list(zip(rows, scores.tolist(), strict=True))
+
+    def _would_wait(self, index: VectorIndex, among: Chosen | None) -> bool:
+        """Whether vectors are not in memory, as far as some of them tell."""
+        return not self._waits.are_over() or self._waits.meet(index.sample(among))
 
     def _meant(
         self, collection: Collection, index: VectorIndex, selection: Selection
@@ -150,7 +156,7 @@ class SqliteAtOnce:
             return None
         started = time.monotonic()
         try:
-            records = reader.fetch(self._connection, rids)
+            records = reader.fetch(self._connection, rids, largest=_LARGEST_READ)
         except apsw.Error:  # a thread that reads may wait, and says what is wrong
             return None
         self._waits.took(time.monotonic() - started)

@@ -2,10 +2,12 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 SLOW = 0.005
 """Seconds, up to which a read is quick wherever it came from."""
+_ONE = 0.0002
+"""Seconds, up to which reading a single number is quick."""
 _PAUSE = 0.1
 _LONGEST_PAUSE = 60.0
 _CALMING = 0.999
@@ -49,6 +51,20 @@ class DiskWaits:
         """Whether to try."""
         return self._clock() >= self._next_try
 
+    def meet(self, sample: Iterable[object]) -> bool:
+        """Whether reading some of what a try needs waits, one after the other up to the first."""
+        before, started = self._reads(), self._clock()
+        for _ in sample:
+            read = self._clock()
+            if read - started > _ONE:
+                break
+            started = read
+        self._known = self._reads()
+        if self._known == before:
+            return False
+        self._rest()
+        return True
+
     def took(self, seconds: float) -> None:
         """A try took so long."""
         if seconds <= SLOW:
@@ -56,5 +72,8 @@ class DiskWaits:
             return
         before, self._known = self._known, self._reads()
         if self._known is None or self._known != before:
-            self._next_try = self._clock() + self._pause
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            self._rest()
+
+    def _rest(self) -> None:
+        self._next_try = self._clock() + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)

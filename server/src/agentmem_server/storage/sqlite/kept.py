@@ -19,6 +19,8 @@ from .selections import Key, Selections
 
 _REMEMBERED = 16
 """Commits of which it is known what they touched; a reading that takes longer is not kept."""
+_MOST_ROWS = 5_000
+"""Rows of one of these that are told apart; of more, all of their collections count as touched."""
 
 
 @dataclass(slots=True)
@@ -28,7 +30,7 @@ class Touched:
     Attributes:
         rows: that are changed or deleted, by their ids.
         users: whose records are stored, changed or deleted: a collection's key and a user, or None.
-        collections: those of which all records are deleted, by their keys.
+        collections: those of which all records may be others than before, by their keys.
     """
 
     rows: set[int] = field(default_factory=set)
@@ -39,6 +41,12 @@ class Touched:
         """A row that is there, and that is or was of these users, is changed or deleted."""
         self.rows.add(rid)
         self.users.update((collection, user_id) for user_id in users)
+
+    def shorten(self) -> None:
+        """Take no more room than is worth it."""
+        if len(self.rows) > _MOST_ROWS:
+            self.collections.update(collection for collection, _ in self.users)
+            self.rows.clear()
 
     def changes_meaning(self, key: Key) -> bool:
         """Whether a selection may mean other records than before."""
@@ -76,6 +84,7 @@ class Kept:
 
     def commit_begins(self) -> None:
         """From now on the file may be ahead of memory in what the transaction touches."""
+        self.touched.shorten()
         with self.lock:
             self._log.append(self.touched)
             self._begun += 1

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import apsw
+import structlog
 
 from .. import Collection, Embedding, KeptRow, Record
 from ..vectors import DEFAULT, Change, Chosen, Sizes, VectorIndex
 from .kept import Kept
 from .loading import Loading
 from .selections import Key
+
+_log = structlog.get_logger()
 
 
 class MemoryState:
@@ -191,7 +194,11 @@ class MemoryState:
         for key, changes in self._changes.items():
             # In this order: an index that is being built is handed over by this thread alone.
             if (index := self._vectors.get(key)) is not None:
-                index.apply(changes)
+                try:
+                    index.apply(changes)
+                except Exception:  # it is on disk: who searches next reads it from there
+                    _log.exception("vectors_dropped")
+                    del self._vectors[key]
             elif (loading := self._loading.get(key)) is not None:
                 loading.changed(changes)
         self._changes.clear()

@@ -40,6 +40,11 @@ NO_IDS = np.empty(0, dtype=np.int64)
 NO_SCORES = np.empty(0, dtype=np.float64)
 _ATTEMPTS = 5
 
+# Told by a row's header: nothing large is read.
+_SIZE = "octet_length(m.content) + octet_length(m.metadata) + " + " + ".join(
+    f"ifnull(octet_length(m.{column}), 0)" for column in ("payload", "index_texts", "sources")
+)
+
 # A long content is read to its end for its beginning; so long is no turn.
 _TURNS = f"""
 SELECT m.rid,
@@ -331,12 +336,17 @@ def _following(rids: str | None) -> list[int]:
 
 
 def fetch(
-    connection: apsw.Connection, rids: Sequence[int], *, with_vectors: bool = False
+    connection: apsw.Connection,
+    rids: Sequence[int],
+    *,
+    with_vectors: bool = False,
+    largest: int | None = None,
 ) -> dict[int, Record]:
-    """The records of rows, as far as they are there."""
+    """The records of rows, as far as they are there, and no larger than so many bytes."""
     marks = ", ".join("?" * len(rids))
+    small = "" if largest is None else f" AND {_SIZE} <= {largest}"
     found = connection.execute(
-        f"SELECT {_columns(with_vectors)} WHERE m.rid IN ({marks})", rids
+        f"SELECT {_columns(with_vectors)} WHERE m.rid IN ({marks}){small}", rids
     ).fetchall()
     records = map(to_record, cast("list[tuple[Any, ...]]", found))
     return {record.seq: record for record in records}

@@ -12,7 +12,9 @@ Key: TypeAlias = tuple[int, Scope, str | None]
 
 MAX_BYTES = 8 << 20
 _ENTRY = 1_000
-"""Bytes that an entry takes beside its ids and its filter's text, about."""
+"""Bytes that an entry takes beside its ids and texts, about."""
+_TEXT = 60
+"""Bytes that a text takes beside its characters."""
 _LARGEST = 4
 """One selection takes a fourth of the room at most."""
 
@@ -100,4 +102,7 @@ def _whose(key: Key) -> tuple[int, str | None]:
 
 
 def _size(key: Key, meant: Chosen) -> int:
-    return _ENTRY + 4 * len(key[2] or "") + meant.ids.nbytes + meant.slots.nbytes
+    _, scope, filter = key
+    texts = (scope.user_id, scope.agent_id, scope.session_id, *(scope.namespace or ()), filter)
+    size = _ENTRY + meant.ids.nbytes + meant.slots.nbytes
+    return size + sum(_TEXT + 4 * len(text) for text in texts if text)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import apsw
+import structlog
 from agentmem_client.errors import APIError, Unavailable
 
 from .. import (
@@ -70,6 +71,8 @@ _ERASING = (Erase, Purge)
 _CLEANING = (*_ERASING, Sweep, Forget)
 _WAIT_FOR_READERS = 200
 """Milliseconds that an erasure waits for searches under way to end."""
+
+_log = structlog.get_logger()
 
 
 class _HalfDone(Exception):
@@ -229,13 +232,19 @@ class Writer:
                 return jobs.forget(self._connection, write)
 
     def _truncate(self) -> None:
-        """Leave nothing in the WAL. Where a long read is in the way, a later sweep tries again."""
+        """Leave nothing in the WAL.
+
+        Where a long read is in the way, or the disk is full, a later sweep tries again: what was
+        written stays so, and must not be done twice.
+        """
         self._connection.set_busy_timeout(_WAIT_FOR_READERS)
         try:
             found = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._residue = bool(found[0][0])
+        except apsw.Error as error:
+            _log.warning("wal_not_truncated", error=str(error))
         finally:
             self._connection.set_busy_timeout(schema.BUSY_TIMEOUT)
-        self._residue = bool(found[0][0])
 
 
 def _name(write: CollectionWrite) -> tuple[str, str]:

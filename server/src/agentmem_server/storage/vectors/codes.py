@@ -5,6 +5,7 @@ techniques from rounding algorithms", 2002). The mean is taken off first: where 
 one side, their signs alone say little.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -15,10 +16,28 @@ from .measures import Slots, Vectors
 MIN_DIMENSION = 64
 """Of shorter vectors the signs tell too little, and they cost little to compare."""
 
+_POOL = 1.5
+_FEW = 50_000
+"""Fewer vectors lie wider apart, where codes tell less of them: as many of these are compared."""
+_BITS = 384
+
 _FAR: int = np.iinfo(np.uint16).max
 """More than any two codes differ by."""
 _CHUNK = 1 << 20
 """Bytes of codes that are compared at once: they stay in the cache, and are worth a numpy call."""
+
+
+def pool(k: int, count: int, per_record: float, dimension: int) -> int:
+    """How many of so many vectors are to be compared exactly, those with the nearest codes.
+
+    Measured to find .99 of the 10 best, and .98 of the 100 best, among 8,000 to 1,000,000 vectors
+    of 384 numbers, real ones and mixtures of these; shorter codes tell less. In steps of k, so that
+    most pages of one search are cut from the same pool.
+    """
+    steps = math.pow(2, math.ceil(math.log2(max(k, 16))))
+    bits = max(1.0, _BITS / dimension) ** 2
+    wide = _POOL * math.sqrt(max(count, _FEW))
+    return math.ceil(wide * math.pow(steps / 10, 0.75) * bits * per_record)
 
 
 class Codes:

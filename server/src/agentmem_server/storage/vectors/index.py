@@ -6,7 +6,7 @@ wrong at worst, and is not kept, for the write ends with a new version.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +16,7 @@ import structlog
 from agentmem_client.models import Metric
 from numpy.typing import NDArray
 
-from .codes import MIN_DIMENSION
+from .codes import MIN_DIMENSION, pool
 from .entries import NOWHERE, Entries
 from .measures import (
     Ids,
@@ -40,14 +40,15 @@ Change: TypeAlias = "tuple[bytes | None, int | None] | None"
 
 _LENGTHS_ALIKE = 1.01
 """How much longer than the shortest the longest vector may be for directions to decide."""
-_POOL = 1.5
-_FEW = 22_500
-"""Fewer vectors lie wider apart, where codes tell less of them: as many of these are compared."""
-_POOL_BITS = 384
 _WORTH = 8
 """Codes are worth it where they leave no more than one vector in so many to be compared."""
 _BY_DIFFERENCES = 6
 """How many times as long a distance takes as an inner product."""
+_SAMPLE = 16
+"""Vectors of which it is told whether the others are in memory."""
+_COMPARED, _WANTED = 300, 1_200
+"""Bytes of vectors that are read while one vector's score is placed, and while one record of those
+that are wanted is put in order."""
 
 _log = structlog.get_logger()
 
@@ -228,12 +229,20 @@ class VectorIndex:
         return self._table.chosen(np.unique(chosen.ids))
 
     def cost(self, k: int, among: Chosen | None = None) -> int:
-        """How many bytes of vectors, about, the k best are found by."""
-        vector = 4 * self.dimension
-        if among is None and self._goes_by_codes(self._table, pool := self._pool(k)):
-            return len(self) * self.dimension // 8 + pool * vector
+        """How long finding the k best takes, in bytes of vectors that are read meanwhile, about."""
+        vector = 4 * self.dimension * (_BY_DIFFERENCES if self.metric == "euclidean" else 1)
         compared = len(self) if among is None else len(among.slots)
-        return compared * vector * (_BY_DIFFERENCES if self.metric == "euclidean" else 1)
+        cost = min(k, compared) * _WANTED
+        if among is None and self._goes_by_codes(self._table, wanted := self._pool(k)):
+            return cost + compared * self.dimension // 8 + wanted * (vector + _COMPARED)
+        return cost + compared * (vector + _COMPARED)
+
+    def sample(self, among: Chosen | None = None) -> Iterator[float]:
+        """A number of some of the vectors, to see how long reading each takes."""
+        table = self._table
+        slots = range(table.count) if among is None else among.slots
+        for slot in slots[:: 1 + len(slots) // _SAMPLE]:
+            yield float(table.rows.array[slot, 0])
 
     def top(
         self, query: bytes, k: int, now: int, among: Ids | Chosen | None = None
@@ -252,22 +261,22 @@ class VectorIndex:
         if among is not None:
             chosen = among if isinstance(among, Chosen) else table.chosen(among)
             return self._best_of_chosen(table, asked, chosen, k, now)
-        pool = self._pool(k)
-        while self._goes_by_codes(table, pool):
+        wanted = self._pool(k)
+        while self._goes_by_codes(table, wanted):
             assert table.codes is not None
             direction = asked if self.metric == "cosine" else normalised(asked)
             near = table.codes.nearest(
-                direction, table.count, pool, lambda slots: table.here(slots, now)
+                direction, table.count, wanted, lambda slots: table.here(slots, now)
             )
             ids, scores = self._scored(table, asked, near)
             if len(ids) >= k:
                 return best(ids, scores, k)
-            pool *= 4  # some records have many vectors
+            wanted *= 4  # some records have many vectors
         return best(*self._scored(table, asked, self._best_slots(table, asked, k, now)), k)
 
-    def _goes_by_codes(self, table: Table, pool: int) -> bool:
+    def _goes_by_codes(self, table: Table, wanted: int) -> bool:
         """Whether the codes bring those to compare, so many."""
-        return table.codes is not None and pool * _WORTH <= table.living >= self._sizes.coded
+        return table.codes is not None and wanted * _WORTH <= table.living >= self._sizes.coded
 
     def _best_slots(self, table: Table, asked: Vectors, k: int, now: int) -> Slots:
         """The slots of the k best of all, and of those that are as good; or else of all."""
@@ -284,18 +293,9 @@ class VectorIndex:
         return np.flatnonzero((scores >= last) & living)
 
     def _pool(self, k: int) -> int:
-        """How many vectors are compared exactly, of those with the nearest codes.
-
-        Measured to find .99 of the 10 best, and .98 of the 100 best, among 8,000 to 1,000,000
-        vectors of 384 numbers, real ones and mixtures of these; shorter codes tell less. In steps
-        of k, so that most pages of one search are cut from the same pool.
-        """
-        steps = math.pow(2, math.ceil(math.log2(max(k, 16))))
-        bits = max(1.0, _POOL_BITS / self.dimension) ** 2
+        """How many vectors are compared exactly, of those with the nearest codes."""
         living = self._table.living
-        several = living / max(1, self._records)
-        wide = _POOL * math.sqrt(max(living, _FEW))
-        return math.ceil(wide * math.pow(steps / 10, 0.75) * bits * several)
+        return pool(k, living, living / max(1, self._records), self.dimension)
 
     def scores(self, query: bytes, ids: Ids) -> Scores:
         """The score of each id; NaN for one that is not here."""
