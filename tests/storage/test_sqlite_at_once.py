@@ -271,6 +271,13 @@ async def test_a_write_is_seen_and_other_users_stay_known(
     await warm.up()
 
 
+async def test_what_comes_back_is_seen(warm: Warm) -> None:
+    await warm.notes.delete("a1")
+    await warm.up()
+    await warm.notes.restore("a1", 1)
+    await warm.check(BOB, CAT)
+
+
 @pytest.mark.parametrize("write", [put_for_nobody, give_to_another])
 async def test_a_write_of_no_user_or_of_two_is_seen(
     warm: Warm, write: Callable[["Notes"], Any]
@@ -312,6 +319,16 @@ async def test_nothing_of_an_erased_user_stays_in_memory(warm: Warm) -> None:
     assert not any(b"ann" in row.rendered for row in kept.rows._kept.values())
     assert not any(key[1].user_id == "ann" for key in kept.selections._kept)
     assert len(kept.rows) == 3
+
+
+async def test_nothing_stays_of_what_was_asked_of_an_erased_user_who_has_no_record(
+    warm: Warm,
+) -> None:
+    asked = Selection(Scope(user_id="dan"), filters.parse({"name": "Dan"}))
+    assert await warm.store.search(await warm.notes.collection(), asking(asked)) == []
+    assert await warm.at_once(asked) == []
+    await warm.notes.write(Erase(TENANT, "dan", times.now()))
+    assert not any(key[1].user_id == "dan" for key in warm.store._state.kept.selections._kept)
 
 
 @pytest.mark.parametrize(("id", "kept_rows"), [("a1", 1), ("b1", 2)])

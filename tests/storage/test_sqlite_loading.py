@@ -187,6 +187,15 @@ async def test_a_collection_may_be_deleted_meanwhile(notes: "Notes", gate: Gate)
     assert await notes.near(direction(3)) == ["late"]
 
 
+async def test_of_a_collection_that_is_gone_nothing_stays(notes: "Notes") -> None:
+    await fill(notes, 5)
+    assert isinstance(notes.store, SqliteStore)
+    gone = await notes.collection()
+    await notes.write(DropCollection(TENANT, NOTES))
+    assert len(await notes.store._index(gone)) == 0
+    assert notes.store._state.vectors(gone) is None
+
+
 async def test_who_leaves_takes_nothing_from_who_waits(notes: "Notes", gate: Gate) -> None:
     await fill(notes, 20)
     first = asyncio.create_task(notes.near(direction(3)))

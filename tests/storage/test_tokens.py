@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from agentmem_server.storage import Embedding, PutTokens
+from agentmem_server import times
+from agentmem_server.storage import Embedding, Erase, Purge, PutTokens, Write
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Notes
@@ -57,3 +58,19 @@ async def test_they_are_given_to_the_version_that_they_are_of(notes: "Notes") ->
     assert await notes.write(PutTokens("tenant", "nowhere", rows)) == 0
     assert await notes.write(PutTokens("another", "notes", rows)) == 0
     assert await notes.write(PutTokens("tenant", "notes", [])) == 0
+
+
+async def test_no_more_are_counted_where_an_index_was_purged_of_what_was_erased(
+    notes: "Notes",
+) -> None:
+    """All of it in one transaction, in which words are still to be written out."""
+    await notes.write(notes.putting(notes.record("a", "one", user_id="ann"), notes.record("b")))
+    await notes.write(Erase("tenant", "ann", times.now()))
+    seq = (await notes.get_there("b")).seq
+    writes: list[Write] = [
+        notes.putting(notes.record("c", "new words")),
+        Purge(),
+        PutTokens("tenant", "notes", [(seq, 1, b"\x01"), (seq, 9, b"\x02")]),
+    ]
+    *_, given = await notes.store.write(writes)
+    assert given == 1

@@ -145,7 +145,9 @@ class MemoryState:
         if index is not None:  # the collection was emptied meanwhile
             return index
         loading.catch_up(connection)
-        if self._loading.pop(collection.key, None) is not None:  # else it was deleted
+        there = self.find(collection.tenant, collection.name)
+        is_there = there is not None and there.key == collection.key
+        if self._loading.pop(collection.key, None) is not None and is_there:  # else it was deleted
             self._vectors[collection.key] = loading.index
         return loading.index
 

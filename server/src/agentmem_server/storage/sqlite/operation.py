@@ -321,6 +321,8 @@ class Operation:
             if rids:
                 self._memories.delete(collection, rids, lambda gone: None)
                 self.touched.add((collection.tenant, collection.name))
+            # What was asked of the user is kept, too, where nothing is found.
+            self._state.kept.touched.users.add((collection.key, write.user_id))
             if rids or collection.key in worded:
                 self._connection.execute(
                     "INSERT OR IGNORE INTO worded VALUES (?)", (collection.key,)
@@ -348,14 +350,15 @@ class Operation:
         collection = self._state.draft(write.tenant, write.collection)
         if collection is None:
             return 0
-        before = self._connection.total_changes()
+        given = 0
         for rid, version, tokens in write.tokens:
             self._connection.execute(
                 "INSERT OR REPLACE INTO token (rid, data) "
                 "SELECT rid, ? FROM memory WHERE rid = ? AND cid = ? AND version = ?",
                 (tokens, rid, collection.key, version),
             )
-        return self._connection.total_changes() - before
+            given += self._connection.changes()
+        return given
 
     def sweep(self, write: Sweep) -> int:
         """Delete what has expired."""
