@@ -1,5 +1,6 @@
 """Whatever stands in the head of a request, it is answered, and never by a failure."""
 
+import errno
 import json
 import re
 import socket
@@ -242,8 +243,10 @@ def talk(server: Server, raw: bytes, *, hang_up: bool = True) -> Answer | None:
                 if not piece:
                     break
                 received += piece
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has heard enough
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                raise
+            # It has heard enough.
     return parsed(received)
 
 

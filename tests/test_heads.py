@@ -100,3 +100,12 @@ async def test_a_websocket_that_can_not_be_read_is_refused_and_stops_no_end(
     assert answer.split()[1] in (b"400", b"405")
     assert await asyncio.to_thread(server.stop) == 0
     assert "Traceback" not in server.log_text()
+
+
+async def test_a_websocket_that_is_refused_is_no_failure(make_server: "MakeServer") -> None:
+    server = await asyncio.to_thread(make_server().start)
+    for head in (SOCKET.replace(b"/ws", b"/nope"), SOCKET.replace(b"localhost", b"evil.example")):
+        answer, _ = await asyncio.to_thread(answered, server, head + b"\r\n")
+        assert answer.split()[1] in (b"403", b"404")
+    assert await asyncio.to_thread(server.stop) == 0
+    assert '"level": "error"' not in server.log_text()

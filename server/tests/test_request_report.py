@@ -1,6 +1,7 @@
 """What requests are named, and what is told of them."""
 
 import asyncio
+from itertools import chain, repeat
 from typing import Any
 from uuid import UUID
 
@@ -63,6 +64,17 @@ async def test_new_ids_are_different_and_in_the_order_of_the_requests() -> None:
     assert {UUID(id).version for id in ids} == {7}
     assert {UUID(id).variant for id in ids} == {UUID(int=2 << 62).variant}
     assert START["headers"] == [(b"a", b"b")]
+
+
+async def test_ids_are_in_order_where_one_is_drawn_as_a_millisecond_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requests = Requests(START, BODY)
+    times = chain([1_999_999, 2_000_000], repeat(2_000_001))  # in nanoseconds
+    monkeypatch.setattr("time.time_ns", lambda: next(times) + 10**18)
+    ids = [dict((await requests.send())[0]["headers"])[b"x-request-id"] for _ in range(20)]
+    assert sorted(ids) == ids
+    assert len({id[:24] for id in ids}) == 1  # drawn once
 
 
 async def test_of_two_reports_each_has_its_own_ids() -> None:

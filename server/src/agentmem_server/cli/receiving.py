@@ -1,5 +1,7 @@
 """What a connection may send before there is a request, and what becomes of it otherwise."""
 
+from typing import Any
+
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from .sending import Protocol as SendingProtocol
@@ -41,9 +43,9 @@ class Protocol(SendingProtocol):
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Uvicorn's, which itself would leave a request unanswered that the library can't read.
+    """Uvicorn's, which itself would log each refusal as an error.
 
-    And fail on it when the server stops.
+    A request that the library can't read it would leave unanswered, and fail on it at the end.
     """
 
     def data_received(self, data: bytes) -> None:
@@ -53,3 +55,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.close_sent = True  # else it is closed by a message when the server stops
             self.transport.write(_UNREADABLE)
             self.transport.close()
+
+    async def send(self, message: Any) -> None:
+        """Send a message; one that refuses the WebSocket completes its beginning, too."""
+        await super().send(message)
+        if self.close_sent:
+            self.handshake_complete = True
