@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 
 import pytest
 from agentmem_client import models as m
@@ -9,7 +10,7 @@ from agentmem_client.vectors import pack
 from agentmem_server import pauses
 from agentmem_server.access.callers import Caller
 from agentmem_server.engine.preparing import Preparation
-from agentmem_server.pauses import with_pauses
+from agentmem_server.pauses import Share, with_pauses
 
 
 class Other:
@@ -37,6 +38,27 @@ async def test_there_is_a_pause_when_work_has_taken_long(
     other = Other()
     assert [item async for item in with_pauses("abc")] == ["a", "b", "c"]
     assert other.stop() == turns
+
+
+async def test_what_many_do_at_once_takes_no_more_than_its_share_of_a_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pauses, "LONGEST", 0.002)
+    share, other, done = Share(), Other(), list[tuple[int, int]]()
+
+    async def work(number: int) -> None:
+        await share.left()
+        with share.used():
+            busy = time.perf_counter() + 0.001
+            while time.perf_counter() < busy:
+                pass
+        done.append((other.turns, number))
+
+    await asyncio.gather(*map(work, range(10)))
+    other.stop()
+    turns = [turn for turn, _ in done]
+    assert max(map(turns.count, turns)) <= 2
+    assert [number for _, number in done] == list(range(10))
 
 
 class NothingThere:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,3 +20,32 @@ async def with_pauses(items: Iterable[T]) -> AsyncIterator[T]:
         if time.perf_counter() - begun > LONGEST:
             await asyncio.sleep(0)
             begun = time.perf_counter()
+
+
+class Share:
+    """A share of each turn of the event loop, for work that many may ask for in the same turn.
+
+    Each is short, but the loop would go through all of them before it looks at anything else.
+    """
+
+    def __init__(self) -> None:
+        self._used = 0.0
+
+    async def left(self) -> None:
+        """Come back in a turn in which some of the share is left: at once, or in a later one."""
+        while self._used >= LONGEST:  # noqa: ASYNC110  # of one turn of the loop, no event tells
+            await asyncio.sleep(0)
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """While something of this turn's share is used."""
+        if not self._used:
+            asyncio.get_running_loop().call_soon(self._renew)
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._used += time.perf_counter() - begun
+
+    def _renew(self) -> None:
+        self._used = 0.0

@@ -16,7 +16,7 @@ from .. import keywords
 from ..access.callers import Caller
 from ..batcher import Batcher
 from ..embedding.batched import BatchedEmbedder
-from ..pauses import with_pauses
+from ..pauses import Share, with_pauses
 from ..storage import Collection, Outcome, Record, SearchRequest, Selection, Store, Write
 from . import records
 from .known_searches import KnownSearches, digest_of
@@ -61,6 +61,7 @@ class Searching:
         self._writes = writes
         self._embedder = embedder
         self._preparation = preparation
+        self._share = Share()
 
     async def search(
         self, caller: Caller, request: m.SearchRequest, digest: bytes | None = None
@@ -91,6 +92,7 @@ class Searching:
 
     async def _find(self, caller: Caller, request: m.SearchRequest, key: Key) -> tuple[Found, bool]:
         """The answer to a search, and whether it came from another request or server."""
+        await self._share.left()
         found = self._search_at_once(caller, request)
         if found is not None:
             self.results.keep(key, found)
@@ -125,13 +127,14 @@ class Searching:
         at_once = self._store.at_once
         if at_once is None or asked.render is None:
             return None
-        found = at_once.search(collection, asked)
-        if found is None:
-            return None
-        rows = [row for row, _ in found]
-        hits = records.with_scores([row.rendered for row in rows], [score for _, score in found])
-        until = holds_until(request, chosen, [row.expires_at for row in rows])
-        return Found(records.to_answer(hits), until, refreshed=False)
+        with self._share.used():
+            found = at_once.search(collection, asked)
+            if found is None:
+                return None
+            rows, scores = [row for row, _ in found], [score for _, score in found]
+            hits = records.with_scores([row.rendered for row in rows], scores)
+            until = holds_until(request, chosen, [row.expires_at for row in rows])
+            return Found(records.to_answer(hits), until, refreshed=False)
 
     async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:
         collection = await self._store.collection(caller.tenant, request.collection)
@@ -143,6 +146,7 @@ class Searching:
             ranking = Ranking(chosen, request, tokens)
             asked = _asked(caller, request, chosen, vector, ranking)
             if request.embedding is None:  # else it was tried before
+                await self._share.left()
                 at_once = self._found_at_once(request, chosen, collection, asked)
                 if at_once is not None:
                     return at_once
