@@ -51,10 +51,17 @@ VERSIONS = {
         "langchain-core": "1.0.0",
         "langgraph-checkpoint": "4.3.0",
         "llama-index-core": "0.14.24",
+        "httpx-sse": "0.4.2",
+        "prometheus-client": "0.23.0",
+        "pydantic": "2.11.5",
+        "starlette": "1.7.0",
+        "uvicorn": "0.53.0",
+        "websockets": "15.0",
     },
 }
 """The frameworks' versions that the adapters are tested with: the oldest that they support and that
-fit together, those without agents older still, and the newest that there are."""
+fit together, those without agents older still, with the oldest of what client and server stand on, and
+the newest that there are."""
 
 nox.options.sessions = ["tests"]
 nox.options.default_venv_backend = "virtualenv"
