@@ -60,8 +60,8 @@ VERSIONS = {
     },
 }
 """The frameworks' versions that the adapters are tested with: the oldest that they support and that
-fit together, those without agents older still, with the oldest of what client and server stand on, and
-the newest that there are."""
+fit together, those without agents older still, with the oldest of what client and server stand on,
+and the newest that there are."""
 
 nox.options.sessions = ["tests"]
 nox.options.default_venv_backend = "virtualenv"
