@@ -1,4 +1,4 @@
-"""A server whose PostgreSQL goes away: what tests of that ask, and what they are to be answered."""
+"""A server whose database fails, PostgreSQL above all: what tests ask, and are to be answered."""
 
 import asyncio
 import json

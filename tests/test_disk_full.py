@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.outages import check_refusal
+
 if TYPE_CHECKING:
     from tests.conftest import MakeServer, Server
 
@@ -29,14 +31,6 @@ def memory(number: int, version: int = 0) -> dict[str, Any]:
         "metadata": {"number": number, "version": version},
         "embedding": [1.0, float(number), float(version)],
     }
-
-
-def check_refusal(answer: httpx.Response) -> None:
-    assert answer.status_code == 503, answer.text
-    assert int(answer.headers["retry-after"]) > 0
-    error = answer.json()["error"]
-    assert error["code"] == "unavailable"
-    assert "database" in error["message"]
 
 
 async def fill(client: httpx.AsyncClient) -> dict[int, int]:

@@ -21,7 +21,7 @@ class Requests:
         self.error = error
         self.metrics = Metrics("1")
         self.told: list[tuple[str, str | None, int]] = []
-        self.metrics.request = lambda *it: self.told.append(it[:3])  # type: ignore[method-assign]
+        self.metrics.request = lambda *it: self.told.append(it[:3])  # type: ignore[method-assign]  # in its place
         self.report = RequestReport(self._behind, self.metrics)
 
     async def _behind(self, scope: Any, receive: Any, send: Any) -> None:
