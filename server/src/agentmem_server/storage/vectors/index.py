@@ -281,7 +281,7 @@ class VectorIndex:
     def _best_slots(self, table: Table, asked: Vectors, k: int, now: int) -> Slots:
         """The slots of the k best of all, and of those that are as good; or else of all."""
         count = table.count
-        living = table.alive[:count] & (table.expires_at[:count] > now)
+        living = table.here(slice(count), now)
         if self.metric == "euclidean" or table.entries.several or k >= count:
             return np.flatnonzero(living)
         scores = products(asked, table.rows.array[:count])
@@ -331,7 +331,7 @@ class VectorIndex:
         places = places_of_best(chosen.ids, scores, k)
         found = Chosen(chosen.ids[places], chosen.slots[places], chosen.table)
         # As a rule all of them live, and nobody has to look at the others.
-        if table.still_has(found, now).all():
+        if np.count_nonzero(table.still_has(found, now)) == len(places):
             return found.ids, scores[places]
         here = table.still_has(chosen, now)
         return best(chosen.ids[here], scores[here], k)
