@@ -112,7 +112,9 @@ class Warm:
     ) -> Sequence[tuple[bytes, float]] | None:
         collection = await self.notes.collection()
         found = self.store.at_once.search(collection, asking(selection, **fields))
-        return None if found is None else [(row.rendered, score) for row, score in found]
+        if found is None:
+            return None
+        return [(row.rendered, score) for row, score in zip(*found, strict=True)]
 
     async def there(self, selection: Selection) -> set[bytes]:
         """What the file says."""
@@ -504,12 +506,12 @@ async def test_writers_and_searches_that_race_agree(notes: "Notes") -> None:
 
     async def search(user: str) -> set[tuple[str, str]]:
         request = asking(Selection(Scope(user_id=user)), render=shown)
-        rows = store.at_once.search(collection, request)
-        counts["usual" if rows is None else "at once"] += 1
-        if rows is None:
+        answer = store.at_once.search(collection, request)
+        counts["usual" if answer is None else "at once"] += 1
+        if answer is None:
             texts = [shown(record) for record, _ in await store.search(collection, request)]
         else:
-            texts = [row.rendered for row, _ in rows]
+            texts = [row.rendered for row in answer[0]]
         found = {tuple(text.decode().split("|")) for text in texts}
         assert {whose for _, _, whose in found} <= {user}
         return {(id, content) for id, content, _ in found}

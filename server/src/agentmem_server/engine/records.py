@@ -1,7 +1,8 @@
 """Between the wire's memories and the store's records."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Any, TypeAlias
 
 from agentmem_client.errors import InvalidRequest
@@ -99,11 +100,11 @@ def rendered(record: Record, collection: str) -> bytes:
 
 
 def with_scores(
-    parts: Iterable[bytes], scores: Iterable[float]
+    parts: Iterable[bytes], scores: Sequence[float]
 ) -> Iterator[tuple[bytes, bytes, bytes]]:
     """The JSON, in parts, of hits of which the score was missing."""
-    texts = to_json(list(scores), inf_nan_mode="null")[1:-1].split(b",")
-    return ((part, text, b"}") for part, text in zip(parts, texts, strict=False))
+    texts = to_json(scores, inf_nan_mode="null")[1:-1].split(b",")
+    return zip(parts, texts, repeat(b"}"), strict=False)
 
 
 def to_answer(hits: Iterable[tuple[bytes, ...]]) -> bytes:

@@ -1,7 +1,7 @@
 """How one search is done: which channels it asks, how deep, and how their candidates are ranked."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from agentmem_client.errors import DimensionMismatch, EmbedderMismatch, InvalidRequest
@@ -26,8 +26,7 @@ weight then."""
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What a search asks the store for, and how it ranks what comes.
 
     ``now`` (microseconds) is what ages are counted from. ``rerank`` is how candidates are ranked
@@ -58,8 +57,7 @@ class Plan:
         return self.rerank is not None and self.rerank.tokens > 0
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """An encoded answer, and until when it holds (microseconds): a memory in it expires, or ages.
 
     One that ``refreshed`` a time to live is not kept: the next search has to refresh again.

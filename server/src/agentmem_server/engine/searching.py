@@ -141,7 +141,7 @@ class Searching:
             found = at_once.search(collection, asked)
             if found is None:
                 return None
-            rows, scores = [row for row, _ in found], [score for _, score in found]
+            rows, scores = found
             hits = records.with_scores([row.rendered for row in rows], scores)
             until = holds_until(request, chosen, [row.expires_at for row in rows])
             return Found(records.to_answer(hits), until, refreshed=False)

@@ -158,8 +158,11 @@ class AtOnce(Protocol):
 
     def search(
         self, collection: Collection, request: SearchRequest
-    ) -> Sequence[tuple[KeptRow, float]] | None:
-        """What `Store.search` answers, of what is in memory; None where that is not enough."""
+    ) -> tuple[Sequence[KeptRow], Sequence[float]] | None:
+        """What `Store.search` answers, of what is in memory, and the scores.
+
+        None where that is not enough.
+        """
 
 
 class Store(Protocol):

@@ -62,8 +62,8 @@ class SqliteAtOnce:
 
     def search(
         self, collection: Collection, request: SearchRequest
-    ) -> Sequence[tuple[KeptRow, float]] | None:
-        """The ranked records with their scores, best first; None where memory is not enough."""
+    ) -> tuple[Sequence[KeptRow], Sequence[float]] | None:
+        """The ranked records, best first, and their scores; None where memory is not enough."""
         if request.vector is None or request.terms or request.with_vectors:
             return None
         started = time.perf_counter()
@@ -82,7 +82,7 @@ class SqliteAtOnce:
 
     def _search(
         self, collection: Collection, request: SearchRequest, vector: bytes
-    ) -> Sequence[tuple[KeptRow, float]] | None:
+    ) -> tuple[Sequence[KeptRow], Sequence[float]] | None:
         index = self._state.vectors(collection)
         if index is None:
             return None
@@ -111,7 +111,7 @@ class SqliteAtOnce:
             )
         )
         rows = self._rows(collection, ids, request)
-        return None if rows is None else list(zip(rows, scores.tolist(), strict=True))
+        return None if rows is None else (rows, scores.tolist())
 
     def _would_wait(self, index: VectorIndex, among: Chosen | None) -> bool:
         """Whether vectors are not in memory, as far as some of them tell."""
@@ -134,16 +134,14 @@ class SqliteAtOnce:
     ) -> Sequence[KeptRow] | None:
         kept = self._state.kept.rows
         wanted = ids.tolist()
-        found = [kept.get(rid) for rid in wanted]
-        missing = [rid for rid, row in zip(wanted, found, strict=True) if row is None]
+        found = kept.get(wanted)
+        missing = [rid for rid in wanted if rid not in found]
         if missing:
             read = self._read(collection, missing, request)
             if read is None:
                 return None
-            found = [
-                read[rid] if row is None else row for rid, row in zip(wanted, found, strict=True)
-            ]
-        return [row for row in found if row is not None]
+            found |= read
+        return [found[rid] for rid in wanted]
 
     def _read(
         self, collection: Collection, rids: list[int], request: SearchRequest

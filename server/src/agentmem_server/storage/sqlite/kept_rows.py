@@ -1,6 +1,7 @@
 """Records as they are answered, kept in memory by their row ids."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from .. import KeptRow
 
@@ -34,11 +35,12 @@ class KeptRows:
         """The bytes that they take, about."""
         return self._bytes
 
-    def get(self, rid: int) -> KeptRow | None:
-        """A row, where it is kept."""
-        found = self._kept.get(rid)
-        if found is not None:
-            self._kept.move_to_end(rid)
+    def get(self, rids: Iterable[int]) -> dict[int, KeptRow]:
+        """Those of some rows that are kept, by their ids."""
+        kept = self._kept
+        found = {rid: kept[rid] for rid in rids if rid in kept}
+        for rid in found:
+            kept.move_to_end(rid)
         return found
 
     def put(self, rid: int, row: KeptRow) -> None:
