@@ -46,19 +46,20 @@ class KeptRows:
     def put(self, rid: int, row: KeptRow) -> None:
         """Keep a row."""
         self.drop(rid)
-        size = _ENTRY + len(row.rendered)
+        size = _size(row)
         if size > self._max_bytes // _LARGEST:
             return
         self._kept[rid] = row
         self._bytes += size
         while self._bytes > self._max_bytes:
-            self.drop(next(iter(self._kept)))
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= _size(oldest)
 
     def drop(self, rid: int) -> None:
         """A row is another than before, or gone."""
         row = self._kept.pop(rid, None)
         if row is not None:
-            self._bytes -= _ENTRY + len(row.rendered)
+            self._bytes -= _size(row)
 
     def cleared(self, collection: int) -> None:
         """All rows of a collection went."""
@@ -69,3 +70,7 @@ class KeptRows:
         """Keep nothing."""
         self._kept.clear()
         self._bytes = 0
+
+
+def _size(row: KeptRow) -> int:
+    return _ENTRY + len(row.rendered)
