@@ -164,10 +164,12 @@ class Ranking:
         """The hits' ids and scores, best first, cut to the page that was asked for."""
         request = self._request
         found = self._scored(candidates)
+        end = request.offset + request.limit
+        if request.min_score is None and request.mmr is None and not request.explain:
+            return found.ids[request.offset : end], found.scores[request.offset : end]
         places = np.arange(len(found.ids))
         if request.min_score is not None:
             places = places[found.scores >= request.min_score]
-        end = request.offset + request.limit
         resemblance: Scores | None = None
         if request.mmr is not None:
             pool = places[: max(request.mmr.fetch_k, end)]

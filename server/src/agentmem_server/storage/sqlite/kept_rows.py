@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from .. import KeptRow
 
-MAX_BYTES = 24 << 20
+MAX_BYTES = 48 << 20
 _ENTRY = 300
 """Bytes that an entry takes beside its JSON, about."""
 _LARGEST = 64

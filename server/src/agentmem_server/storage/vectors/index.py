@@ -240,9 +240,12 @@ class VectorIndex:
     def sample(self, among: Chosen | None = None) -> Iterator[float]:
         """A number of some of the vectors, to see how long reading each takes."""
         table = self._table
-        slots = range(table.count) if among is None else among.slots
-        for slot in slots[:: 1 + len(slots) // _SAMPLE]:
-            yield float(table.rows.array[slot, 0])
+        if among is None:
+            some: Iterable[int] = range(0, table.count, 1 + table.count // _SAMPLE)
+        else:
+            some = among.slots[:: 1 + len(among.slots) // _SAMPLE].tolist()
+        for slot in some:
+            yield table.rows.array.item(slot, 0)
 
     def top(
         self, query: bytes, k: int, now: int, among: Ids | Chosen | None = None
