@@ -35,6 +35,7 @@ from agentmem_server.storage import (
 )
 from agentmem_server.storage.sqlite import SqliteStore, at_once, reader
 from agentmem_server.storage.sqlite.disk_waits import DiskWaits
+from agentmem_server.storage.sqlite.selections import Selections
 from agentmem_server.storage.vectors import VectorIndex
 
 if TYPE_CHECKING:
@@ -300,6 +301,33 @@ async def test_what_is_emptied_is_empty(warm: Warm, drop: bool) -> None:
     await warm.notes.put("c1", "new", user_id="cat")
     await warm.check()
     await warm.up()
+
+
+async def test_when_the_vectors_have_moved_who_searches_among_them_looks_for_them(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop does so where it searches, and not for what it leaves to others."""
+    collection = await warm.notes.collection()
+    index = warm.store._state.vectors(collection)
+    selections = warm.store._state.kept.selections
+    key = Selections.key(collection, CAT)
+    assert index is not None
+    assert key is not None
+    for longest in (0, at_once._LONGEST):
+        before = selections.get(key)
+        assert before is not None
+        while index.current(before) is before:
+            await warm.notes.put(f"b{len(index)}", user_id="bob")
+        monkeypatch.setattr(at_once, "_LONGEST", longest)
+        if longest:
+            assert await warm.at_once(CAT) is not None
+        else:
+            assert await warm.at_once(CAT) is None
+            assert selections.get(key) is before
+            await warm.store.search(collection, asking(CAT))
+        after = selections.get(key)
+        assert after is not None
+        assert index.current(after) is after
 
 
 async def test_what_expires_is_found_by_nobody(

@@ -8,8 +8,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LONGEST = 0.005
-"""Seconds of work between two pauses."""
+LONGEST = 0.002
+"""Seconds of work between two pauses. A turn of the loop may hold several such pieces, and waits
+for the threads that write and read: with 5 ms one look in 30 at a busy loop found it late by more
+than 10 ms, with 2 one in 500, and it gets as much done."""
 
 
 async def with_pauses(items: Iterable[T]) -> AsyncIterator[T]:

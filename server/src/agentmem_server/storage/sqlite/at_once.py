@@ -19,7 +19,7 @@ from ..vectors import Chosen, Ids, VectorIndex
 from . import reader, schema
 from .disk_waits import DiskWaits
 from .memory_state import MemoryState
-from .selections import Selections
+from .selections import Key, Selections
 
 _LONGEST = 6_500_000
 """What a search may cost, in bytes of vectors that are looked at: some 500 µs."""
@@ -87,12 +87,16 @@ class SqliteAtOnce:
         if index is None:
             return None
         among: Chosen | None = None
+        key: Key | None = None
         if request.selection != Selection():
-            among = self._meant(collection, index, request.selection)
+            key = Selections.key(collection, request.selection)
+            among = None if key is None else self._state.kept.selections.get(key)
             if among is None:
                 return None
         if index.cost(request.depth, among) > _LONGEST:
             return None
+        if key is not None and among is not None:
+            among = self._current(key, among, index)
         if index.in_file and self._would_wait(index, among):
             return None
         started = time.monotonic()
@@ -117,13 +121,8 @@ class SqliteAtOnce:
         """Whether vectors are not in memory, as far as some of them tell."""
         return not self._waits.are_over() or self._waits.meet(index.sample(among))
 
-    def _meant(
-        self, collection: Collection, index: VectorIndex, selection: Selection
-    ) -> Chosen | None:
-        key = Selections.key(collection, selection)
-        known = None if key is None else self._state.kept.selections.get(key)
-        if known is None or key is None:
-            return None
+    def _current(self, key: Key, known: Chosen, index: VectorIndex) -> Chosen:
+        """What a selection means, with its vectors where they are now."""
         current = index.current(known)
         if current is not known:
             self._state.kept.selections.put(key, current)

@@ -25,6 +25,7 @@ from .measures import (
     Vectors,
     best,
     best_of_each,
+    each_once,
     lengths,
     normalised,
     places_of_best,
@@ -226,7 +227,7 @@ class VectorIndex:
         """The same vectors where they are now, if no record of them has changed since."""
         if chosen.table == self._table.number:
             return chosen
-        return self._table.chosen(np.unique(chosen.ids))
+        return self._table.chosen(each_once(chosen.ids))
 
     def cost(self, k: int, among: Chosen | None = None) -> int:
         """How long finding the k best takes, in bytes of vectors that are read meanwhile, about."""
@@ -349,7 +350,7 @@ class VectorIndex:
     ) -> tuple[Ids, Scores]:
         """Chosen records that live at a time, each with its best score."""
         if chosen.table != table.number:
-            chosen = table.chosen(np.unique(chosen.ids))
+            chosen = table.chosen(each_once(chosen.ids))
         ids, scores = chosen.ids, self._scores(table, asked, chosen)
         here = table.still_has(chosen, now)
         if not here.all():
