@@ -137,7 +137,7 @@ class Searching:
         at_once = self._store.at_once
         if at_once is None or asked.render is None:
             return None
-        with self._share.used():
+        with self._share:
             found = at_once.search(collection, asked)
             if found is None:
                 return None

@@ -25,8 +25,8 @@ def point(metric: Metric, query: bytes) -> Vectors:
     given = np.frombuffer(query, dtype="<f4")
     if metric == "cosine":
         wide = given.astype(np.float64)
-        size = math.sqrt(np.vecdot(wide, wide))
-        given = wide / (size or 1.0)
+        wide /= math.sqrt(wide.dot(wide)) or 1.0
+        given = wide
     return given.astype(np.float32)
 
 
