@@ -141,9 +141,8 @@ class Searching:
             found = at_once.search(collection, asked)
             if found is None:
                 return None
-            rows, scores = found
-            hits = records.with_scores([row.rendered for row in rows], scores)
-            until = holds_until(request, chosen, [row.expires_at for row in rows])
+            hits = records.with_scores(found.rendered, found.scores)
+            until = holds_until(request, chosen, found.expiries)
             return Found(records.to_answer(hits), until, refreshed=False)
 
     async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:

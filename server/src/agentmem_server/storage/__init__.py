@@ -38,6 +38,7 @@ from .reads import (
     EventPage,
     EventsRequest,
     Figures,
+    KeptHits,
     KeptRow,
     ListRequest,
     NamespaceRequest,
@@ -105,6 +106,7 @@ __all__ = [
     "ForgetJobs",
     "Job",
     "JobsRequest",
+    "KeptHits",
     "KeptRow",
     "KeyFile",
     "Learn",
@@ -156,13 +158,8 @@ class AtOnce(Protocol):
     def collection(self, tenant: str, name: str) -> Collection | None:
         """One collection, if it is there."""
 
-    def search(
-        self, collection: Collection, request: SearchRequest
-    ) -> tuple[Sequence[KeptRow], Sequence[float]] | None:
-        """What `Store.search` answers, of what is in memory, and the scores.
-
-        None where that is not enough.
-        """
+    def search(self, collection: Collection, request: SearchRequest) -> KeptHits | None:
+        """What `Store.search` answers, of what is in memory; None where that is not enough."""
 
 
 class Store(Protocol):

@@ -179,6 +179,14 @@ class KeptRow(NamedTuple):
     expires_at: int | None
 
 
+class KeptHits(NamedTuple):
+    """What a search found of such rows, best first, and when those expire that do."""
+
+    rendered: Sequence[bytes]
+    scores: Sequence[float]
+    expiries: Sequence[int]
+
+
 @dataclass(frozen=True, slots=True)
 class EventsRequest:
     """Which events to read, in the order of their ids; None is no restriction.
