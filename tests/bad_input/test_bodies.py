@@ -95,6 +95,9 @@ async def test_media_types_that_are_json(api: httpx.AsyncClient, media_type: str
     assert answer.status_code == 201
 
 
+# --- Sizes -----------------------------------------------------------------------------------
+
+
 async def test_a_content_of_a_megabyte(api: httpx.AsyncClient) -> None:
     content = "A megabyte of memory \u00e9. " * 41_667
     assert len(content.encode()) > 1_000_000

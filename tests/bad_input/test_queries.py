@@ -128,6 +128,9 @@ async def test_query_parameters_where_there_are_none(
     check_refusal(answer, 422, "invalid_request", "collection", row)
 
 
+# --- Cursors ---------------------------------------------------------------------------------
+
+
 async def a_page(api: httpx.AsyncClient) -> str:
     for number in range(3):
         body = {"content": "a", "id": str(number), "collection": "pages", "metadata": {"n": number}}

@@ -274,6 +274,9 @@ async def test_metadata_as_deep_as_it_may_be(api: httpx.AsyncClient) -> None:
     assert again.json()["metadata"] == deep
 
 
+# --- Times -----------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("field", ["event_at", "expires_at"])
 @pytest.mark.parametrize(
     "time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59-00:01"]
