@@ -67,6 +67,35 @@ async def test_equal_searches_are_computed_once(engine: Engine, store: WatchedSt
         assert store.searches == number + 2
 
 
+async def test_what_is_answered_at_once_is_kept_from_the_second_time_on(
+    engine: Engine, store: WatchedStore
+) -> None:
+    await engine.add(TENANT, memory(id="a", embedding=[1.0, 0.0]))
+    await found(engine, embedding=[1.0, 0.5])  # from here on it is in memory
+    cache = engine.caches["result"]
+    cache.clear()
+    body = json.dumps({"embedding": [1.0, 2.0]}).encode()
+
+    async def asked() -> tuple[list[str], tuple[int, int, int]]:
+        """What a route does; the ids, and how many at-once searches, hits and misses it took."""
+        known = engine.searching.known
+        wanted = known.get(body) or known.add(body, m.SearchRequest.model_validate_json(body))
+        before = store.at_onces, cache.hits, cache.misses
+        answer = json.loads(await engine.search(TENANT, *wanted))
+        after = store.at_onces, cache.hits, cache.misses
+        at_onces, hits, misses = (now - then for now, then in zip(after, before, strict=True))
+        return [hit["id"] for hit in answer["hits"]], (at_onces, hits, misses)
+
+    assert await asked() == (["a"], (1, 0, 1))
+    assert len(cache) == 0
+    assert await asked() == (["a"], (1, 0, 1))
+    assert await asked() == (["a"], (0, 1, 0))
+    assert await asked() == (["a"], (0, 1, 0))
+    await engine.add(TENANT, memory(id="b", embedding=[0.0, 1.0]))
+    assert (await asked())[0] == ["b", "a"]
+    assert await asked() == (["b", "a"], (0, 1, 0))
+
+
 async def test_equal_searches_at_once_are_computed_once(
     engine: Engine, store: WatchedStore
 ) -> None:

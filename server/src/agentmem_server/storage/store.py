@@ -12,7 +12,7 @@ from .reads import (
     EventPage,
     EventsRequest,
     Figures,
-    KeptRow,
+    KeptHits,
     ListRequest,
     NamespaceRequest,
     Page,
@@ -29,9 +29,7 @@ class AtOnce(Protocol):
     def collection(self, tenant: str, name: str) -> Collection | None:
         """One collection, if it is there."""
 
-    def search(
-        self, collection: Collection, request: SearchRequest
-    ) -> Sequence[tuple[KeptRow, float]] | None:
+    def search(self, collection: Collection, request: SearchRequest) -> KeptHits | None:
         """What `Store.search` answers, of what is in memory; None where that is not enough."""
 
 

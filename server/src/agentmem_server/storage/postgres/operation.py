@@ -255,7 +255,7 @@ class Operation:
         other = Condition(RecordField("archived", "boolean"), "$eq", not write.archived)
         asked = write.selection.filter
         narrowed = other if asked is None else And((other, asked))
-        found = await self._bulk.selected(collection, replace(write.selection, filter=narrowed))
+        found = await self._bulk.selected(collection, write.selection._replace(filter=narrowed))
         now = times.now()
         await self.draft.load([(collection.key, record.id) for record in found])
         changed = []

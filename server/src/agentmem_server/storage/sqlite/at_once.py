@@ -6,7 +6,6 @@ slow, it leaves the search to a thread that reads, which also makes known what w
 """
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,8 +13,8 @@ import apsw
 
 from ... import times
 from ...telemetry.watch import Watch
-from .. import Candidates, Collection, KeptRow, SearchRequest, Selection
-from ..vectors import Chosen, Ids, VectorIndex
+from .. import Candidates, Collection, KeptHits, KeptRow, SearchRequest, Selection
+from ..vectors import Chosen, VectorIndex
 from . import reader, schema
 from .disk_waits import DiskWaits
 from .memory_state import MemoryState
@@ -60,10 +59,8 @@ class SqliteAtOnce:
         """One collection, if it is there."""
         return self._state.find(tenant, name)
 
-    def search(
-        self, collection: Collection, request: SearchRequest
-    ) -> Sequence[tuple[KeptRow, float]] | None:
-        """The ranked records with their scores, best first; None where memory is not enough."""
+    def search(self, collection: Collection, request: SearchRequest) -> KeptHits | None:
+        """The ranked records; None where memory is not enough."""
         if request.vector is None or request.terms or request.with_vectors:
             return None
         started = time.perf_counter()
@@ -82,7 +79,7 @@ class SqliteAtOnce:
 
     def _search(
         self, collection: Collection, request: SearchRequest, vector: bytes
-    ) -> Sequence[tuple[KeptRow, float]] | None:
+    ) -> KeptHits | None:
         index = self._state.vectors(collection)
         if index is None:
             return None
@@ -114,8 +111,7 @@ class SqliteAtOnce:
                 turns=_not_at_once,
             )
         )
-        rows = self._rows(collection, ids, request)
-        return None if rows is None else list(zip(rows, scores.tolist(), strict=True))
+        return self._hits(collection, ids.tolist(), scores.tolist(), request)
 
     def _would_wait(self, index: VectorIndex, among: Chosen | None) -> bool:
         """Whether vectors are not in memory, as far as some of them tell."""
@@ -128,21 +124,20 @@ class SqliteAtOnce:
             self._state.kept.selections.put(key, current)
         return current
 
-    def _rows(
-        self, collection: Collection, ids: Ids, request: SearchRequest
-    ) -> Sequence[KeptRow] | None:
+    def _hits(
+        self, collection: Collection, rids: list[int], scores: list[float], request: SearchRequest
+    ) -> KeptHits | None:
         kept = self._state.kept.rows
-        wanted = ids.tolist()
-        found = [kept.get(rid) for rid in wanted]
-        missing = [rid for rid, row in zip(wanted, found, strict=True) if row is None]
+        found = kept.get(rids)
+        expiries = kept.expiries(rids)
+        missing = [rid for rid in rids if rid not in found]
         if missing:
             read = self._read(collection, missing, request)
             if read is None:
                 return None
-            found = [
-                read[rid] if row is None else row for rid, row in zip(wanted, found, strict=True)
-            ]
-        return [row for row in found if row is not None]
+            found.update((rid, row.rendered) for rid, row in read.items())
+            expiries += [row.expires_at for row in read.values() if row.expires_at is not None]
+        return KeptHits([found[rid] for rid in rids], scores, expiries)
 
     def _read(
         self, collection: Collection, rids: list[int], request: SearchRequest
