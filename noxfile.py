@@ -122,8 +122,8 @@ def checks(session: nox.Session) -> None:
     session.run("python", "packages/agentmem-client/scripts/generate_sync.py", "--check")
     for package in ("agentmem-client", "agentmem-langchain", "agentmem-llamaindex"):
         session.run("mypy", f"packages/{package}/src", f"packages/{package}/tests")
-    session.run("mypy", "server/src", "server/tests")
-    session.run("mypy", "--explicit-package-bases", "tests")
+    session.run("mypy", "server/src")
+    session.run("mypy", "--explicit-package-bases", "tests", "server/tests")
     session.run("mypy", "examples", "benchmarks", "noxfile.py")
     session.run("lint-imports")
 

@@ -19,7 +19,8 @@ def test_what_comes_twice_is_kept() -> None:
     known = KnownSearches(10)
     body = body_of("cat", filters={"a": 1})
     assert known.get(body) is None
-    add(known, body)
+    first = known.add(body, SearchRequest.model_validate_json(body))
+    assert first.digest is None
     assert known.get(body) is None  # most come once
     second = add(known, body)
     kept = known.get(bytes(bytearray(body)))

@@ -48,7 +48,7 @@ async def test_what_many_do_at_once_takes_no_more_than_its_share_of_a_turn(
 
     async def work(number: int) -> None:
         await share.left()
-        with share.used():
+        with share:
             busy = time.perf_counter() + 0.001
             while time.perf_counter() < busy:
                 pass

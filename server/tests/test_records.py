@@ -186,7 +186,7 @@ def test_an_update_that_changes_nothing_or_clears_too_much_is_refused(
 def test_the_hits_of_an_answer_are_copied_once() -> None:
     rows = [b'{"content":"%b","score":' % (b"x" * 100_000) for _ in range(100)]
     tracemalloc.start()
-    answer = records.to_answer(records.with_scores(rows, range(100)))
+    answer = records.to_answer(records.with_scores(rows, list(range(100))))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 1.1 * len(answer)

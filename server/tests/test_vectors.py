@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from agentmem_client.models import Metric
 from agentmem_server.storage.vectors import NEVER, Chosen, Sizes, VectorIndex
+from agentmem_server.storage.vectors.measures import each_once
 from agentmem_server.storage.vectors.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -450,6 +451,12 @@ def test_a_record_that_moves_where_a_chosen_one_was_is_not_chosen(
     assert index._table.ids[0] == 9
 
 
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 3)), unique_by=lambda one: one[0]))
+def test_equal_ids_side_by_side_are_told_once(groups: list[tuple[int, int]]) -> None:
+    ids = np.array([rid for rid, times in groups for _ in range(times)], dtype=np.int64)
+    assert each_once(ids).tolist() == [rid for rid, _ in groups]
+
+
 def test_what_was_chosen_is_found_where_it_went() -> None:
     index = VectorIndex(2, "cosine")
     vectors = np.random.default_rng(0).normal(size=(300, 2)).astype("<f4")
@@ -463,5 +470,23 @@ def test_what_was_chosen_is_found_where_it_went() -> None:
     assert current.table != chosen.table
     for one in (chosen, current):
         ids, scores = index.top(vectors[0].tobytes(), 10, 0, one)
+        assert ids.tolist() == before[0].tolist()
+        assert scores == pytest.approx(before[1])
+
+
+def test_a_record_of_several_vectors_is_found_where_it_went() -> None:
+    index = VectorIndex(2, "cosine")
+    vectors = np.random.default_rng(0).normal(size=(300, 3, 2)).astype("<f4")
+    index.put_many([(rid, three.tobytes(), None) for rid, three in enumerate(vectors[:20])])
+    chosen = index.choose(np.array([13, 3, 7_777]))
+    assert chosen.ids.tolist() == [13, 13, 13, 3, 3, 3]
+    before = index.top(vectors[0, 0].tobytes(), 10, 0, chosen)
+    index.put_many([(20 + n, three.tobytes(), None) for n, three in enumerate(vectors[20:])])
+    current = index.current(chosen)
+    assert current.table != chosen.table
+    assert current.ids.tolist() == chosen.ids.tolist()
+    for one in (chosen, current):
+        ids, scores = index.top(vectors[0, 0].tobytes(), 10, 0, one)
+        assert sorted(ids.tolist()) == [3, 13]
         assert ids.tolist() == before[0].tolist()
         assert scores == pytest.approx(before[1])

@@ -35,6 +35,7 @@ from agentmem_server.storage import (
 )
 from agentmem_server.storage.sqlite import SqliteStore, at_once, reader
 from agentmem_server.storage.sqlite.disk_waits import DiskWaits
+from agentmem_server.storage.sqlite.selections import Selections
 from agentmem_server.storage.vectors import VectorIndex
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ RED = Selection(filter=filters.parse({"colour": "red"}))
 REDS_OF_ANN = Selection(Scope(user_id="ann"), filters.parse({"colour": "red"}))
 LIVELY = Selection(filter=filters.parse({"@archived": False}))
 ALL = Selection()
+ANY_ROW = range(1_000)
 EVERY = (ANN, BOB, CAT, RED, REDS_OF_ANN, LIVELY, ALL)
 
 
@@ -112,7 +114,9 @@ class Warm:
     ) -> Sequence[tuple[bytes, float]] | None:
         collection = await self.notes.collection()
         found = self.store.at_once.search(collection, asking(selection, **fields))
-        return None if found is None else [(row.rendered, score) for row, score in found]
+        if found is None:
+            return None
+        return list(zip(found.rendered, found.scores, strict=True))
 
     async def there(self, selection: Selection) -> set[bytes]:
         """What the file says."""
@@ -300,6 +304,33 @@ async def test_what_is_emptied_is_empty(warm: Warm, drop: bool) -> None:
     await warm.up()
 
 
+async def test_when_the_vectors_have_moved_who_searches_among_them_looks_for_them(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop does so where it searches, and not for what it leaves to others."""
+    collection = await warm.notes.collection()
+    index = warm.store._state.vectors(collection)
+    selections = warm.store._state.kept.selections
+    key = Selections.key(collection, CAT)
+    assert index is not None
+    assert key is not None
+    for longest in (0, at_once._LONGEST):
+        before = selections.get(key)
+        assert before is not None
+        while index.current(before) is before:
+            await warm.notes.put(f"b{len(index)}", user_id="bob")
+        monkeypatch.setattr(at_once, "_LONGEST", longest)
+        if longest:
+            assert await warm.at_once(CAT) is not None
+        else:
+            assert await warm.at_once(CAT) is None
+            assert selections.get(key) is before
+            await warm.store.search(collection, asking(CAT))
+        after = selections.get(key)
+        assert after is not None
+        assert index.current(after) is after
+
+
 async def test_what_expires_is_found_by_nobody(
     warm: Warm, clock: "Clock", monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,7 +347,7 @@ async def test_what_expires_is_found_by_nobody(
 async def test_nothing_of_an_erased_user_stays_in_memory(warm: Warm) -> None:
     await erase_ann(warm.notes)
     kept = warm.store._state.kept
-    assert not any(b"ann" in row.rendered for row in kept.rows._kept.values())
+    assert not any(b"ann" in row for row in kept.rows.get(ANY_ROW).values())
     assert not any(key[1].user_id == "ann" for key in kept.selections._kept)
     assert len(kept.rows) == 3
 
@@ -377,8 +408,8 @@ async def test_while_memory_is_told_of_a_commit_nobody_looks_at_it(warm: Warm) -
 async def test_what_a_commit_touches_is_not_read_until_memory_was_told(warm: Warm) -> None:
     kept = warm.store._state.kept
     collection = await warm.notes.collection()
-    before = dict(kept.rows._kept)
-    (rid,) = [rid for rid, row in before.items() if b"a1" in row.rendered]
+    before = kept.rows.get(ANY_ROW)
+    (rid,) = [rid for rid, row in before.items() if b"a1" in row]
     kept.touched.row(collection.key, rid, "ann")
     kept.commit_begins()
     for selection in (ANN, BOB):
@@ -389,7 +420,7 @@ async def test_what_a_commit_touches_is_not_read_until_memory_was_told(warm: War
     kept.selections.clear()
     for selection in EVERY:
         await warm.store.search(collection, asking(selection))
-    assert before.keys() - kept.rows._kept.keys() == {rid}
+    assert before.keys() - kept.rows.get(ANY_ROW).keys() == {rid}
     assert {key[1].user_id for key in kept.selections._kept} == {"bob", "cat"}
     kept.commit_failed()
     await warm.up()
@@ -504,12 +535,12 @@ async def test_writers_and_searches_that_race_agree(notes: "Notes") -> None:
 
     async def search(user: str) -> set[tuple[str, str]]:
         request = asking(Selection(Scope(user_id=user)), render=shown)
-        rows = store.at_once.search(collection, request)
-        counts["usual" if rows is None else "at once"] += 1
-        if rows is None:
+        answer = store.at_once.search(collection, request)
+        counts["usual" if answer is None else "at once"] += 1
+        if answer is None:
             texts = [shown(record) for record, _ in await store.search(collection, request)]
         else:
-            texts = [row.rendered for row, _ in rows]
+            texts = list(answer.rendered)
         found = {tuple(text.decode().split("|")) for text in texts}
         assert {whose for _, _, whose in found} <= {user}
         return {(id, content) for id, content, _ in found}

@@ -15,10 +15,13 @@ _VECTOR = {"embedding"}
 
 
 class KnownSearch(NamedTuple):
-    """A search that was read, and the digest of what it means. Nobody may change it."""
+    """A search that was read. Nobody may change it.
+
+    ``digest`` is that of what it means; None where it comes for the first time.
+    """
 
     request: SearchRequest
-    digest: bytes
+    digest: bytes | None
 
 
 class KnownSearches:
@@ -44,16 +47,16 @@ class KnownSearches:
 
     def add(self, body: bytes, request: SearchRequest) -> KnownSearch:
         """A search that was just read from this JSON."""
-        search = KnownSearch(request, digest_of(request))
         label = hash(body)
-        if label in self._seen:
-            kept = _Kept(search, _OVERHEAD + 2 * len(body))
-            if kept.size <= min(_LARGEST, self._kept.maxsize):
-                self._kept[body] = kept
-        else:
+        if label not in self._seen:
             if len(self._seen) == _MAX_SEEN:
                 self._seen.clear()
             self._seen.add(label)
+            return KnownSearch(request, None)
+        search = KnownSearch(request, digest_of(request))
+        kept = _Kept(search, _OVERHEAD + 2 * len(body))
+        if kept.size <= min(_LARGEST, self._kept.maxsize):
+            self._kept[body] = kept
         return search
 
     def clear(self) -> None:

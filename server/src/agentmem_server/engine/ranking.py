@@ -5,8 +5,7 @@ dimension of a vector.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +18,7 @@ _ROUNDING = 1e-6
 """The share of a value that is no difference: of sums in float32, another order gives others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(NamedTuple):
     """Candidates with their scores, best first.
 
     Attributes:

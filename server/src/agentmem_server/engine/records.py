@@ -1,7 +1,8 @@
 """Between the wire's memories and the store's records."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import repeat
 from typing import Any, TypeAlias
 
 from agentmem_client.errors import InvalidRequest
@@ -99,11 +100,11 @@ def rendered(record: Record, collection: str) -> bytes:
 
 
 def with_scores(
-    parts: Iterable[bytes], scores: Iterable[float]
+    parts: Iterable[bytes], scores: Sequence[float]
 ) -> Iterator[tuple[bytes, bytes, bytes]]:
     """The JSON, in parts, of hits of which the score was missing."""
-    texts = to_json(list(scores), inf_nan_mode="null")[1:-1].split(b",")
-    return ((part, text, b"}") for part, text in zip(parts, texts, strict=False))
+    texts = to_json(scores, inf_nan_mode="null")[1:-1].split(b",")
+    return zip(parts, texts, repeat(b"}"), strict=False)
 
 
 def to_answer(hits: Iterable[tuple[bytes, ...]]) -> bytes:
@@ -119,10 +120,7 @@ def to_answer(hits: Iterable[tuple[bytes, ...]]) -> bytes:
 
 
 def _fields(record: Record, collection: str, dimension: int | None) -> dict[str, Any]:
-    def instant(moment: int | None) -> Any:
-        return None if moment is None else times.to_datetime(moment)
-
-    vectors = _vectors(record.vectors or b"", dimension)
+    vectors = [] if dimension is None else _vectors(record.vectors or b"", dimension)
     return {
         "id": record.id,
         "seq": record.seq,
@@ -137,12 +135,12 @@ def _fields(record: Record, collection: str, dimension: int | None) -> dict[str,
         "namespace": None if record.namespace is None else list(record.namespace),
         "type": record.type,
         "importance": record.importance,
-        "event_at": instant(record.event_at),
-        "expires_at": instant(record.expires_at),
+        "event_at": None if record.event_at is None else times.to_datetime(record.event_at),
+        "expires_at": None if record.expires_at is None else times.to_datetime(record.expires_at),
         "ttl": to_seconds(record.ttl),
         "archived": record.archived,
-        "created_at": instant(record.created_at),
-        "updated_at": instant(record.updated_at),
+        "created_at": times.to_datetime(record.created_at),
+        "updated_at": times.to_datetime(record.updated_at),
         "index_texts": record.index_texts,
         "sources": None if record.sources is None else [_to_source(one) for one in record.sources],
         "embedding": vectors[0] if vectors else None,
@@ -178,9 +176,7 @@ def to_seconds(microseconds: int | None) -> float | None:
     return None if microseconds is None else microseconds / 1_000_000
 
 
-def _vectors(data: bytes, dimension: int | None) -> list[list[float]]:
-    if dimension is None:
-        return []
+def _vectors(data: bytes, dimension: int) -> list[list[float]]:
     length = 4 * dimension
     return [unpack(data[start : start + length]) for start in range(0, len(data), length)]
 

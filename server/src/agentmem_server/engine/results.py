@@ -43,6 +43,10 @@ class Results:
         """Keep an answer in this process alone."""
         self.cache.put(key, found)
 
+    def passed_over(self) -> None:
+        """An answer was made that nobody looked for here, and is not kept."""
+        self.cache.misses += 1
+
     async def get_or_compute(self, key: Key, compute: Callable[[], Awaitable[Found]]) -> Found:
         """The answer: kept, here or by another server, or computed now.
 

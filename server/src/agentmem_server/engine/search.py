@@ -1,7 +1,7 @@
 """How one search is done: which channels it asks, how deep, and how their candidates are ranked."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from agentmem_client.errors import DimensionMismatch, EmbedderMismatch, InvalidRequest
@@ -26,8 +26,7 @@ weight then."""
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What a search asks the store for, and how it ranks what comes.
 
     ``now`` (microseconds) is what ages are counted from. ``rerank`` is how candidates are ranked
@@ -58,8 +57,7 @@ class Plan:
         return self.rerank is not None and self.rerank.tokens > 0
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """An encoded answer, and until when it holds (microseconds): a memory in it expires, or ages.
 
     One that ``refreshed`` a time to live is not kept: the next search has to refresh again.
@@ -166,10 +164,12 @@ class Ranking:
         """The hits' ids and scores, best first, cut to the page that was asked for."""
         request = self._request
         found = self._scored(candidates)
+        end = request.offset + request.limit
+        if request.min_score is None and request.mmr is None and not request.explain:
+            return found.ids[request.offset : end], found.scores[request.offset : end]
         places = np.arange(len(found.ids))
         if request.min_score is not None:
             places = places[found.scores >= request.min_score]
-        end = request.offset + request.limit
         resemblance: Scores | None = None
         if request.mmr is not None:
             pool = places[: max(request.mmr.fetch_k, end)]

@@ -22,7 +22,7 @@ from . import records
 from .known_searches import KnownSearches, digest_of
 from .preparing import Preparation
 from .refreshing import refresh
-from .results import Key, Results
+from .results import Results
 from .search import Found, Plan, Ranking, asks_for_tokens, holds_until, no_tokens, plan
 from .search_counts import SearchCounts
 from .selecting import scope_of
@@ -68,19 +68,13 @@ class Searching:
     ) -> bytes:
         """The JSON of a `SearchAnswer`. It sees every write that was answered before.
 
-        The request is not changed; its ``digest`` is made where it isn't known.
+        The request is not changed; its ``digest`` is known where it was asked before.
 
         Raises:
             InvalidRequest: for options that don't go together or with the collection.
         """
         started = time.perf_counter()
-        # Before anything is read: what a later write changes must not be kept under its version.
-        version = await self._store.version(caller.tenant, request.collection)
-        key = (caller, request.collection, version, digest or digest_of(request))
-        found = self.results.kept(key)
-        is_cached = True
-        if found is None:
-            found, is_cached = await self._find(caller, request, key)
+        found, is_cached = await self._find(caller, request, digest)
         self.counts.add(
             caller.tenant,
             caller.user(request.user_id),
@@ -90,13 +84,28 @@ class Searching:
         )
         return found.body
 
-    async def _find(self, caller: Caller, request: m.SearchRequest, key: Key) -> tuple[Found, bool]:
+    async def _find(
+        self, caller: Caller, request: m.SearchRequest, digest: bytes | None
+    ) -> tuple[Found, bool]:
         """The answer to a search, and whether it came from another request or server."""
-        await self._share.left()
-        found = self._search_at_once(caller, request)
+        is_new = digest is None
+        if is_new:
+            # Most such searches come once: their answers are worth keeping from the second time on.
+            found = await self._search_at_once(caller, request)
+            if found is not None:
+                self.results.passed_over()
+                return found, False
+        # Before anything is read: what a later write changes must not be kept under its version.
+        version = await self._store.version(caller.tenant, request.collection)
+        key = (caller, request.collection, version, digest or digest_of(request))
+        found = self.results.kept(key)
         if found is not None:
-            self.results.keep(key, found)
-            return found, False
+            return found, True
+        if not is_new:
+            found = await self._search_at_once(caller, request)
+            if found is not None:
+                self.results.keep(key, found)
+                return found, False
         is_cached = True
 
         async def compute() -> Found:
@@ -107,11 +116,12 @@ class Searching:
         found = await self.results.get_or_compute(key, compute)
         return found, is_cached
 
-    def _search_at_once(self, caller: Caller, request: m.SearchRequest) -> Found | None:
+    async def _search_at_once(self, caller: Caller, request: m.SearchRequest) -> Found | None:
         """What `_search` answers, where that is by a given vector alone and all is in memory."""
         at_once = self._store.at_once
         if at_once is None or request.embedding is None:
             return None
+        await self._share.left()
         collection = at_once.collection(caller.tenant, request.collection)
         if collection is None:
             return None
@@ -127,13 +137,12 @@ class Searching:
         at_once = self._store.at_once
         if at_once is None or asked.render is None:
             return None
-        with self._share.used():
+        with self._share:
             found = at_once.search(collection, asked)
             if found is None:
                 return None
-            rows, scores = [row for row, _ in found], [score for _, score in found]
-            hits = records.with_scores([row.rendered for row in rows], scores)
-            until = holds_until(request, chosen, [row.expires_at for row in rows])
+            hits = records.with_scores(found.rendered, found.scores)
+            until = holds_until(request, chosen, found.expiries)
             return Found(records.to_answer(hits), until, refreshed=False)
 
     async def _search(self, caller: Caller, request: m.SearchRequest) -> Found:

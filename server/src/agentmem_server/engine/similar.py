@@ -1,7 +1,7 @@
 """Which memory, if any, says what a fact does in other words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from agentmem_client.filters import And, Condition, RecordField
@@ -117,7 +117,7 @@ async def _nearest(
     found = await store.search(collection, search)
     nearest = [pair for pair in found if pair[0].scope == fact.scope][:_NEIGHBOURS]
     if told is not None and all(record.id != told.id for record, _ in nearest):
-        of_told = replace(search, selection=replace(scope, ids=[told.id]))
+        of_told = search._replace(selection=scope._replace(ids=[told.id]))
         nearest += await store.search(collection, of_told)
     return nearest
 

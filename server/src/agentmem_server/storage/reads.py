@@ -129,8 +129,7 @@ class Turns:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(NamedTuple):
     """What the channels of a search found, for ranking.
 
     ``ids`` (n,) int64 is everything that either channel found and ``similarities`` (n,) what the
@@ -154,8 +153,7 @@ Ranked: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Ids of the winners and their scores, best first."""
 
 
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
+class SearchRequest(NamedTuple):
     """Candidates by vector, by keywords or by both, all under one selection.
 
     ``depth`` is how many each channel brings; ``rank`` chooses among them. It runs inside the
@@ -179,6 +177,14 @@ class KeptRow(NamedTuple):
     collection: int
     rendered: bytes
     expires_at: int | None
+
+
+class KeptHits(NamedTuple):
+    """What a search found of such rows, best first, and when those expire that do."""
+
+    rendered: Sequence[bytes]
+    scores: Sequence[float]
+    expiries: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)

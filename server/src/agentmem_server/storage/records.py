@@ -6,7 +6,7 @@ Times are integers: microseconds since the Unix epoch, UTC. Vectors are little-e
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentmem_client.errors import DimensionMismatch, EmbedderMismatch
 from agentmem_client.filters import Filter
@@ -65,8 +65,7 @@ class Collection:
     """Microseconds that a memory lives which says nothing of it itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """Whose memories, and in which namespace or below it; None is no restriction."""
 
     user_id: str | None = None
@@ -178,10 +177,9 @@ def _date(day: int) -> str:
     return keywords.context_date(times.to_datetime(day * times.DAY))
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """The records that meet every criterion that is given."""
 
-    scope: Scope = field(default_factory=Scope)
+    scope: Scope = EVERYBODY
     filter: Filter | None = None
     ids: Sequence[str] | None = None

@@ -3,8 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from .. import Collection, Embedding
+from .clock import Clock
 from .connections import Connection
 from .rows import Row
+from .vectors import check_dimension
+
+Name = tuple[str, str]
+"""A tenant and the name of a collection of it."""
 
 COLUMNS = "cid, tenant, name, embedder, model, dimension, metric, created_at, default_ttl"
 """What `to_collection` reads, in its order."""
@@ -59,3 +64,69 @@ async def listed(connection: Connection, tenant: str) -> list[Collection]:
         f"SELECT {COLUMNS} FROM collection WHERE tenant = $1 ORDER BY name", tenant
     )
     return [to_collection(row) for row in rows]
+
+
+class Collections:
+    """Collections, as the transaction under way has them.
+
+    Attributes:
+        touched: the keys of those that it wrote to.
+    """
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._known: dict[Name, Collection | None] = {}
+        self.touched: set[int] = set()
+
+    async def load(self, names: set[Name]) -> dict[Name, Collection]:
+        """Read together those that writes will ask for; the ones that are there."""
+        loaded = {(one.tenant, one.name): one for one in await found(self._connection, names)}
+        self._known.update(dict.fromkeys(names))
+        self._known.update(loaded)
+        return loaded
+
+    async def find(self, tenant: str, name: str) -> Collection | None:
+        """One, to write to it."""
+        if (tenant, name) not in self._known:
+            await self.load({(tenant, name)})
+        known = self._known[tenant, name]
+        if known is not None:
+            self.touched.add(known.key)
+        return known
+
+    async def listed(self, tenant: str) -> list[Collection]:
+        """All of a tenant, by name."""
+        return await listed(self._connection, tenant)
+
+    async def make(self, tenant: str, name: str, embedding: Embedding, now: int) -> Collection:
+        """Make one that isn't there."""
+        check_dimension(embedding.dimension)
+        collection = Collection(self._clock.next_cid(), tenant, name, embedding, now)
+        await self._connection.execute(
+            "INSERT INTO collection (cid, tenant, name, embedder, model, dimension, metric, "
+            "created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            collection.key,
+            tenant,
+            name,
+            embedding.embedder,
+            embedding.model,
+            embedding.dimension,
+            embedding.metric,
+            now,
+            self._clock.commits,
+        )
+        self._known[tenant, name] = collection
+        return collection
+
+    async def change(self, after: Collection) -> None:
+        """Change what may change of one."""
+        await self._connection.execute(
+            "UPDATE collection SET default_ttl = $1 WHERE cid = $2", after.default_ttl, after.key
+        )
+        self._known[after.tenant, after.name] = after
+
+    async def drop(self, collection: Collection) -> None:
+        """Delete one that holds nothing any more."""
+        await self._connection.execute("DELETE FROM collection WHERE cid = $1", collection.key)
+        self._known[collection.tenant, collection.name] = None

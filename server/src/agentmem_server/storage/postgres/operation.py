@@ -14,7 +14,6 @@ from .. import (
     Delete,
     Deleted,
     DropCollection,
-    Embedding,
     Erase,
     Erased,
     Learn,
@@ -32,76 +31,62 @@ from .. import (
     learning,
     rules,
 )
-from ..memory_rows import COLUMNS, condition, to_record
-from ..sql import Dialect, Sql
-from . import collections, jobs, restoring
+from ..sql import Dialect
+from . import jobs, restoring
+from .bulk import Bulk
 from .clock import Clock
+from .collections import Collections, Name
 from .connections import Connection
-from .dialect import numbered
 from .draft import Draft, Entry
 from .history import History
 from .keyword_index import PendingKeywords
-from .vectors import check_dimension
-
-Name = tuple[str, str]
-"""A tenant and the name of a collection of it."""
 
 
 class Operation:
     """What each write does.
 
     Attributes:
+        collections: as the transaction has them.
+        keywords: what is to be brought in line with its memories at the end.
         draft: the memories as the transaction has them.
         history: what it adds to their history.
-        touched: the keys of collections that it wrote to.
     """
 
     def __init__(self, connection: Connection, dialect: Dialect, clock: Clock) -> None:
         self._connection = connection
-        self._dialect = dialect
         self._clock = clock
         self._last_event = clock.eid
-        self._collections: dict[Name, Collection | None] = {}
+        self.collections = Collections(connection, clock)
         self.keywords = PendingKeywords(connection)
         self.draft = Draft(connection, self.keywords)
         self.history = History(connection, clock, self.draft)
-        self.touched: set[int] = set()
+        self._bulk = Bulk(connection, dialect, self.draft, self.history, self.keywords)
 
     async def prepare(self, names: set[Name], ids: Sequence[tuple[Name, str]]) -> None:
         """Read together what writes will ask for: collections, and records by their ids."""
-        found = await collections.found(self._connection, names)
-        self._collections.update(dict.fromkeys(names))
-        self._collections.update({(one.tenant, one.name): one for one in found})
-        known = [(self._collections[name], id) for name, id in ids]
-        await self.draft.load([(one.key, id) for one, id in known if one is not None])
-
-    async def _collection(self, tenant: str, name: str) -> Collection | None:
-        """One collection, as the transaction has it."""
-        if (tenant, name) not in self._collections:
-            await self.prepare({(tenant, name)}, ())
-        found = self._collections[tenant, name]
-        if found is not None:
-            self.touched.add(found.key)
-        return found
+        found = await self.collections.load(names)
+        await self.draft.load([(found[name].key, id) for name, id in ids if name in found])
 
     async def put(self, write: Put) -> list[Stored]:
         """Store records, all or none."""
         records = list(write.records)
-        collection = await self._collection(write.tenant, write.collection)
+        collection = await self.collections.find(write.tenant, write.collection)
         if collection is not None and any(record.vectors for record in records):
             collection.embedding.check_given(write.embedding)
         gone: list[Record] = []
         if collection is not None:
             await self.draft.load([(collection.key, record.id) for record in records])
             if write.replacing is not None:
-                gone = await self._selected(collection, write.replacing)
+                gone = await self._bulk.selected(collection, write.replacing)
             await self._check_users(collection, write, {record.id for record in gone})
         else:
             now = records[0].created_at
-            collection = await self._make(write.tenant, write.collection, write.embedding, now)
+            collection = await self.collections.make(
+                write.tenant, write.collection, write.embedding, now
+            )
         now = times.now()
         if write.replacing == Selection():
-            await self._expire_rows(collection, now)
+            await self._bulk.expire_all(collection, now)
         await self.draft.load([(collection.key, record.id) for record in gone])
         for record in gone:
             self._delete_entry(collection, await self.draft.entry(collection, record.id), now)
@@ -137,9 +122,9 @@ class Operation:
     async def learn(self, write: Learn) -> Learned | Literal["stale"]:
         """Store a record unless what it says is known."""
         record = write.record
-        collection = await self._collection(write.tenant, write.collection)
+        collection = await self.collections.find(write.tenant, write.collection)
         if collection is None:
-            collection = await self._make(
+            collection = await self.collections.make(
                 write.tenant, write.collection, write.embedding, record.created_at
             )
         else:
@@ -195,7 +180,7 @@ class Operation:
 
     async def update(self, write: Update) -> Record | Literal["stale"] | None:
         """Change fields of one record, if it is what the change was prepared for."""
-        collection = await self._collection(write.tenant, write.collection)
+        collection = await self.collections.find(write.tenant, write.collection)
         if collection is None:
             return None
         if write.embedding is not None:
@@ -219,26 +204,27 @@ class Operation:
 
     async def delete(self, write: Delete) -> Deleted:
         """Delete the selected records."""
-        collection = await self._collection(write.tenant, write.collection)
+        collection = await self.collections.find(write.tenant, write.collection)
         if collection is None:
             return Deleted(0, [] if write.returning else None)
         now = times.now()
         if write.selection.ids is not None and write.selection.filter is None:
             return await self._delete_by_ids(collection, write, write.selection.ids, now)
-        await self.draft.flush()
-        selected = condition(collection, write.selection, now, self._dialect)
         if write.if_version is not None:
-            await self._check_version(write.if_version, selected)
+            other = await self._bulk.other_version(
+                collection, write.selection, write.if_version, now
+            )
+            if other is not None:
+                raise rules.version_conflict(write.if_version, other)
         if write.selection == Selection():
-            await self._expire_rows(collection, now)
+            await self._bulk.expire_all(collection, now)
         gone = None
         if write.returning:
-            gone = await self._selected(collection, write.selection)
+            gone = await self._bulk.selected(collection, write.selection)
             rids = [record.seq for record in gone]
         else:
-            rids = await self._rids(selected)
-        await self.history.rows_deleted(collection, rids, now)
-        await self._delete_rows(collection, rids)
+            rids = await self._bulk.rids(collection, write.selection, now)
+        await self._bulk.delete(collection, rids, now)
         if write.selection == Selection():
             await self.keywords.forget(collection.key)  # at once, and not word by word
         return Deleted(len(rids), gone)
@@ -261,76 +247,15 @@ class Operation:
             self._delete_entry(collection, meant[record.id], now)
         return Deleted(len(records), records if write.returning else None)
 
-    async def _check_version(self, version: int, selected: Sql) -> None:
-        text = numbered(selected, first=2)
-        other = await self._connection.fetchval(
-            f"SELECT m.version FROM memory m WHERE {text} AND m.version <> $1 LIMIT 1",
-            version,
-            *selected.parameters,
-        )
-        if other is not None:
-            raise rules.version_conflict(version, other)
-
-    async def _rids(self, selected: Sql) -> list[int]:
-        found = await self._connection.fetch(
-            f"SELECT m.rid FROM memory m WHERE {numbered(selected)} ORDER BY m.rid",
-            *selected.parameters,
-        )
-        return [rid for (rid,) in found]
-
-    async def _expire_rows(self, collection: Collection, now: int) -> None:
-        found = await self._connection.fetch(
-            "SELECT rid FROM memory WHERE cid = $1 AND expires_at <= $2 ORDER BY rid",
-            collection.key,
-            now,
-        )
-        if found:
-            rids = [rid for (rid,) in found]
-            await self.history.rows_expired(collection, rids, now)
-            await self._delete_rows(collection, rids, keep_vectors=False)
-
-    async def _selected(self, collection: Collection, selection: Selection) -> list[Record]:
-        """The living records that are meant, by seq."""
-        await self.draft.flush()
-        selected = condition(collection, selection, times.now(), self._dialect)
-        found = await self._connection.fetch(
-            f"SELECT {COLUMNS} FROM memory m WHERE {numbered(selected)} ORDER BY m.rid",
-            *selected.parameters,
-        )
-        return [to_record(tuple(row)) for row in found]
-
-    async def _delete_rows(
-        self, collection: Collection, rids: Sequence[int], *, keep_vectors: bool = True
-    ) -> None:
-        """Delete rows that are there, without a word in the history."""
-        tables = ["tag", "token"] if keep_vectors else ["tag", "token", "embedding"]
-        for table in tables:
-            await self._connection.execute(
-                f"DELETE FROM {table} WHERE cid = $1 AND rid = ANY($2::bigint[])",
-                collection.key,
-                rids,
-            )
-        gone = await self._connection.fetch(
-            "DELETE FROM memory WHERE cid = $1 AND rid = ANY($2::bigint[]) "
-            "RETURNING rid, user_id, session_id",
-            collection.key,
-            rids,
-        )
-        for rid, user_id, session_id in gone:
-            self.keywords.removed(collection.key, rid)
-            if session_id is not None:
-                self.keywords.around(collection.key, rid, user_id, session_id)
-        self.draft.forget()
-
     async def archive(self, write: Archive) -> list[Record]:
         """Set the selected records aside, or take them back."""
-        collection = await self._collection(write.tenant, write.collection)
+        collection = await self.collections.find(write.tenant, write.collection)
         if collection is None:
             return []
         other = Condition(RecordField("archived", "boolean"), "$eq", not write.archived)
         asked = write.selection.filter
         narrowed = other if asked is None else And((other, asked))
-        found = await self._selected(collection, replace(write.selection, filter=narrowed))
+        found = await self._bulk.selected(collection, write.selection._replace(filter=narrowed))
         now = times.now()
         await self.draft.load([(collection.key, record.id) for record in found])
         changed = []
@@ -342,23 +267,14 @@ class Operation:
 
     async def refresh(self, write: Refresh) -> int:
         """Start times to live anew."""
-        collection = await self._collection(write.tenant, write.collection)
+        collection = await self.collections.find(write.tenant, write.collection)
         if collection is None:
             return 0
-        await self.draft.flush()
-        selected = condition(collection, Selection(ids=write.ids), write.at, self._dialect)
-        status = await self._connection.execute(
-            f"UPDATE memory AS m SET expires_at = $1 + ttl WHERE {numbered(selected, first=2)} "
-            "AND ttl IS NOT NULL",
-            write.at,
-            *selected.parameters,
-        )
-        self.draft.forget()
-        return int(status.split()[-1])
+        return await self._bulk.refresh(collection, write.ids, write.at)
 
     async def restore(self, write: Restore) -> Record:
         """Take a record back to a version of its history."""
-        collection = await self._collection(write.tenant, write.collection)
+        collection = await self.collections.find(write.tenant, write.collection)
         if collection is None:
             raise rules.no_version(write)
         await self.draft.flush()
@@ -393,18 +309,12 @@ class Operation:
         """Delete all that there is of a user, history included."""
         await self.draft.flush()
         records = kept = 0
-        for collection in await collections.listed(self._connection, write.tenant):
-            found = await self._connection.fetch(
-                "SELECT rid, coalesce(expires_at > $3, true) FROM memory "
-                "WHERE cid = $1 AND user_id = $2",
-                collection.key,
-                write.user_id,
-                write.at,
-            )
+        for collection in await self.collections.listed(write.tenant):
+            found = await self._bulk.of_user(collection, write.user_id, write.at)
             if found:
                 rids = [rid for rid, _ in found]
-                await self._delete_rows(collection, rids, keep_vectors=False)
-                self.touched.add(collection.key)
+                await self._bulk.remove(collection, rids, keep_vectors=False)
+                self.collections.touched.add(collection.key)
             alive = sum(is_alive for _, is_alive in found)
             records += alive
             kept += alive > 0
@@ -414,86 +324,41 @@ class Operation:
 
     async def put_tokens(self, write: PutTokens) -> int:
         """Give records the tokens of their texts."""
-        collection = await self._collection(write.tenant, write.collection)
+        collection = await self.collections.find(write.tenant, write.collection)
         if collection is None or not write.tokens:
             return 0
-        await self.draft.flush()
-        rids, versions, tokens = map(list, zip(*write.tokens, strict=True))
-        status = await self._connection.execute(
-            "INSERT INTO token (cid, rid, data) SELECT m.cid, m.rid, n.data "
-            "FROM unnest($2::bigint[], $3::bigint[], $4::bytea[]) AS n(rid, version, data) "
-            "JOIN memory m ON m.cid = $1 AND m.rid = n.rid AND m.version = n.version "
-            "ON CONFLICT (cid, rid) DO UPDATE SET data = excluded.data",
-            collection.key,
-            rids,
-            versions,
-            tokens,
-        )
-        return int(status.split()[-1])
+        return await self._bulk.put_tokens(collection, write.tokens)
 
     async def sweep(self, write: Sweep) -> int:
         """Delete what has expired."""
-        await self.draft.flush()
-        found = await self._connection.fetch(
-            f"SELECT {collections.COLUMNS}, gone.rids FROM collection c CROSS JOIN LATERAL ("
-            "SELECT array_agg(rid) AS rids FROM (SELECT rid FROM memory m WHERE m.cid = c.cid "
-            "AND m.expires_at <= $1 LIMIT $2) AS few) AS gone WHERE gone.rids IS NOT NULL",
-            write.now,
-            write.limit,
-        )
         swept = 0
-        for *columns, rids in found:
-            collection = collections.to_collection(columns)
-            await self.history.rows_expired(collection, rids, write.now)
-            await self._delete_rows(collection, rids, keep_vectors=False)
+        for collection, rids in await self._bulk.expired(write.now, write.limit):
+            await self._bulk.expire(collection, rids, write.now)
             swept += len(rids)
         return swept
 
     async def put_collection(self, write: PutCollection) -> Collection:
         """Make a collection, or find it as asked for and change what may change."""
-        found = await self._collection(write.tenant, write.name)
+        found = await self.collections.find(write.tenant, write.name)
         if found is None:
-            found = await self._make(write.tenant, write.name, write.embedding, write.created_at)
+            found = await self.collections.make(
+                write.tenant, write.name, write.embedding, write.created_at
+            )
         if found.embedding != write.embedding:
             raise rules.other_settings(found, write.embedding)
         changed = replace(found, **write.changes)
         if changed != found:
-            await self._connection.execute(
-                "UPDATE collection SET default_ttl = $1 WHERE cid = $2",
-                changed.default_ttl,
-                changed.key,
-            )
-            self._collections[write.tenant, write.name] = changed
+            await self.collections.change(changed)
         return changed
-
-    async def _make(self, tenant: str, name: str, embedding: Embedding, now: int) -> Collection:
-        check_dimension(embedding.dimension)
-        collection = Collection(self._clock.next_cid(), tenant, name, embedding, now)
-        await self._connection.execute(
-            "INSERT INTO collection (cid, tenant, name, embedder, model, dimension, metric, "
-            "created_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            collection.key,
-            tenant,
-            name,
-            embedding.embedder,
-            embedding.model,
-            embedding.dimension,
-            embedding.metric,
-            now,
-            self._clock.commits,
-        )
-        self._collections[tenant, name] = collection
-        return collection
 
     async def drop_collection(self, write: DropCollection) -> int:
         """Delete a collection with its memories."""
-        collection = await self._collection(write.tenant, write.name)
+        collection = await self.collections.find(write.tenant, write.name)
         if collection is None:
             return 0
         deleted = await self.delete(Delete(write.tenant, write.name, Selection()))
         await self.history.dropped(collection)
-        await self._connection.execute("DELETE FROM collection WHERE cid = $1", collection.key)
-        self._collections[write.tenant, write.name] = None
+        await self.collections.drop(collection)
         return deleted.count
 
 

@@ -38,8 +38,9 @@ from .. import (
 from ..sql import Dialect
 from . import jobs, keys
 from .clock import Clock
+from .collections import Name
 from .connections import Connection
-from .operation import Name, Operation
+from .operation import Operation
 
 _FEW = 64
 """Records, up to which one plan for all is quicker: one add takes a quarter less, 32 take a fifth
@@ -94,7 +95,7 @@ class Writer:
             news = [f"{self._process} events"] if written.has_events else []
             if any(isinstance(write, Erase) for write in writes):
                 news.append(f"{self._process} erased")
-            await clock.save(connection, operation.touched, grown, self._channel, news)
+            await clock.save(connection, operation.collections.touched, grown, self._channel, news)
         return written
 
     async def _run(self, connection: Connection, operation: Operation, write: Write) -> Outcome:

@@ -6,7 +6,6 @@ slow, it leaves the search to a thread that reads, which also makes known what w
 """
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,12 +13,12 @@ import apsw
 
 from ... import times
 from ...telemetry.watch import Watch
-from .. import Candidates, Collection, KeptRow, SearchRequest, Selection
-from ..vectors import Chosen, Ids, VectorIndex
+from .. import Candidates, Collection, KeptHits, KeptRow, SearchRequest, Selection
+from ..vectors import Chosen, VectorIndex
 from . import reader, schema
 from .disk_waits import DiskWaits
 from .memory_state import MemoryState
-from .selections import Selections
+from .selections import Key, Selections
 
 _LONGEST = 6_500_000
 """What a search may cost, in bytes of vectors that are looked at: some 500 µs."""
@@ -60,10 +59,8 @@ class SqliteAtOnce:
         """One collection, if it is there."""
         return self._state.find(tenant, name)
 
-    def search(
-        self, collection: Collection, request: SearchRequest
-    ) -> Sequence[tuple[KeptRow, float]] | None:
-        """The ranked records with their scores, best first; None where memory is not enough."""
+    def search(self, collection: Collection, request: SearchRequest) -> KeptHits | None:
+        """The ranked records; None where memory is not enough."""
         if request.vector is None or request.terms or request.with_vectors:
             return None
         started = time.perf_counter()
@@ -82,17 +79,21 @@ class SqliteAtOnce:
 
     def _search(
         self, collection: Collection, request: SearchRequest, vector: bytes
-    ) -> Sequence[tuple[KeptRow, float]] | None:
+    ) -> KeptHits | None:
         index = self._state.vectors(collection)
         if index is None:
             return None
         among: Chosen | None = None
+        key: Key | None = None
         if request.selection != Selection():
-            among = self._meant(collection, index, request.selection)
+            key = Selections.key(collection, request.selection)
+            among = None if key is None else self._state.kept.selections.get(key)
             if among is None:
                 return None
         if index.cost(request.depth, among) > _LONGEST:
             return None
+        if key is not None and among is not None:
+            among = self._current(key, among, index)
         if index.in_file and self._would_wait(index, among):
             return None
         started = time.monotonic()
@@ -110,40 +111,33 @@ class SqliteAtOnce:
                 turns=_not_at_once,
             )
         )
-        rows = self._rows(collection, ids, request)
-        return None if rows is None else list(zip(rows, scores.tolist(), strict=True))
+        return self._hits(collection, ids.tolist(), scores.tolist(), request)
 
     def _would_wait(self, index: VectorIndex, among: Chosen | None) -> bool:
         """Whether vectors are not in memory, as far as some of them tell."""
         return not self._waits.are_over() or self._waits.meet(index.sample(among))
 
-    def _meant(
-        self, collection: Collection, index: VectorIndex, selection: Selection
-    ) -> Chosen | None:
-        key = Selections.key(collection, selection)
-        known = None if key is None else self._state.kept.selections.get(key)
-        if known is None or key is None:
-            return None
+    def _current(self, key: Key, known: Chosen, index: VectorIndex) -> Chosen:
+        """What a selection means, with its vectors where they are now."""
         current = index.current(known)
         if current is not known:
             self._state.kept.selections.put(key, current)
         return current
 
-    def _rows(
-        self, collection: Collection, ids: Ids, request: SearchRequest
-    ) -> Sequence[KeptRow] | None:
+    def _hits(
+        self, collection: Collection, rids: list[int], scores: list[float], request: SearchRequest
+    ) -> KeptHits | None:
         kept = self._state.kept.rows
-        wanted = ids.tolist()
-        found = [kept.get(rid) for rid in wanted]
-        missing = [rid for rid, row in zip(wanted, found, strict=True) if row is None]
+        found = kept.get(rids)
+        expiries = kept.expiries(rids)
+        missing = [rid for rid in rids if rid not in found]
         if missing:
             read = self._read(collection, missing, request)
             if read is None:
                 return None
-            found = [
-                read[rid] if row is None else row for rid, row in zip(wanted, found, strict=True)
-            ]
-        return [row for row in found if row is not None]
+            found.update((rid, row.rendered) for rid, row in read.items())
+            expiries += [row.expires_at for row in read.values() if row.expires_at is not None]
+        return KeptHits([found[rid] for rid in rids], scores, expiries)
 
     def _read(
         self, collection: Collection, rids: list[int], request: SearchRequest

@@ -4,6 +4,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
+if sys.platform == "linux":
+    import resource
+
 SLOW = 0.005
 """Seconds, up to which a read is quick wherever it came from."""
 _ONE = 0.0002
@@ -18,8 +21,6 @@ def disk_reads() -> int | None:
     """How often this thread has waited for a disk; None where the system doesn't say."""
     if sys.platform != "linux":
         return None
-    import resource
-
     used = resource.getrusage(resource.RUSAGE_THREAD)
     return used.ru_majflt + used.ru_inblock
 

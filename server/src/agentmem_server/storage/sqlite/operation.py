@@ -245,7 +245,7 @@ class Operation:
         other = Condition(RecordField("archived", "boolean"), "$eq", not write.archived)
         asked = write.selection.filter
         narrowed = other if asked is None else And((other, asked))
-        found = self._selected(collection, replace(write.selection, filter=narrowed))
+        found = self._selected(collection, write.selection._replace(filter=narrowed))
         now = times.now()
         changed = []
         for before in found:

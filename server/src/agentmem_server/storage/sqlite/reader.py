@@ -292,10 +292,12 @@ def _chosen(
     """
     key = Selections.key(collection, selection)
     known = None if key is None else reading.state.kept.selection(key, reading.moment)
-    if known is not None:
-        return known
-    meant = index.choose(np.sort(rows.ids(reading.connection, collection, selection, None)))
-    if key is not None:
+    if known is None:
+        ids = np.sort(rows.ids(reading.connection, collection, selection, None))
+        meant = index.choose(ids)
+    else:
+        meant = index.current(known)
+    if key is not None and meant is not known:
         reading.meant[key] = meant
     return meant
 

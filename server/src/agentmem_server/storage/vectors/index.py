@@ -25,6 +25,7 @@ from .measures import (
     Vectors,
     best,
     best_of_each,
+    each_once,
     lengths,
     normalised,
     places_of_best,
@@ -226,7 +227,7 @@ class VectorIndex:
         """The same vectors where they are now, if no record of them has changed since."""
         if chosen.table == self._table.number:
             return chosen
-        return self._table.chosen(np.unique(chosen.ids))
+        return self._table.chosen(each_once(chosen.ids))
 
     def cost(self, k: int, among: Chosen | None = None) -> int:
         """How long finding the k best takes, in bytes of vectors that are read meanwhile, about."""
@@ -240,9 +241,12 @@ class VectorIndex:
     def sample(self, among: Chosen | None = None) -> Iterator[float]:
         """A number of some of the vectors, to see how long reading each takes."""
         table = self._table
-        slots = range(table.count) if among is None else among.slots
-        for slot in slots[:: 1 + len(slots) // _SAMPLE]:
-            yield float(table.rows.array[slot, 0])
+        if among is None:
+            some: Iterable[int] = range(0, table.count, 1 + table.count // _SAMPLE)
+        else:
+            some = among.slots[:: 1 + len(among.slots) // _SAMPLE].tolist()
+        for slot in some:
+            yield table.rows.array.item(slot, 0)
 
     def top(
         self, query: bytes, k: int, now: int, among: Ids | Chosen | None = None
@@ -281,7 +285,7 @@ class VectorIndex:
     def _best_slots(self, table: Table, asked: Vectors, k: int, now: int) -> Slots:
         """The slots of the k best of all, and of those that are as good; or else of all."""
         count = table.count
-        living = table.alive[:count] & (table.expires_at[:count] > now)
+        living = table.here(slice(count), now)
         if self.metric == "euclidean" or table.entries.several or k >= count:
             return np.flatnonzero(living)
         scores = products(asked, table.rows.array[:count])
@@ -331,7 +335,7 @@ class VectorIndex:
         places = places_of_best(chosen.ids, scores, k)
         found = Chosen(chosen.ids[places], chosen.slots[places], chosen.table)
         # As a rule all of them live, and nobody has to look at the others.
-        if table.still_has(found, now).all():
+        if np.count_nonzero(table.still_has(found, now)) == len(places):
             return found.ids, scores[places]
         here = table.still_has(chosen, now)
         return best(chosen.ids[here], scores[here], k)
@@ -346,7 +350,7 @@ class VectorIndex:
     ) -> tuple[Ids, Scores]:
         """Chosen records that live at a time, each with its best score."""
         if chosen.table != table.number:
-            chosen = table.chosen(np.unique(chosen.ids))
+            chosen = table.chosen(each_once(chosen.ids))
         ids, scores = chosen.ids, self._scores(table, asked, chosen)
         here = table.still_has(chosen, now)
         if not here.all():

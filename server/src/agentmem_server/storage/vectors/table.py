@@ -4,8 +4,8 @@ The arrays of a table are written in place, and replaced as a whole, table and a
 or shrink, so that a search keeps a consistent set.
 """
 
-from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +17,15 @@ from .rows import Rows
 
 NEVER: int = np.iinfo(np.int64).max
 """When what doesn't expire expires."""
+_GONE: int = np.iinfo(np.int64).min
+"""When what was removed expired."""
 
 _COPIED = 4_096
 """Rows that are read and written at once."""
 _NUMBERS = count()
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """The vectors of some records, good for as long as these records don't change.
 
     Attributes:
@@ -47,8 +48,7 @@ class Table:
         codes: their binary codes, where there are some.
         entries: the slots of each record.
         ids: whose vector it is.
-        expires_at: when that expires, in microseconds.
-        alive: whether there is a vector in the slot.
+        expires_at: when that expires, in microseconds; before any time where there is no vector.
         count: slots from this one on were never used.
     """
 
@@ -60,7 +60,6 @@ class Table:
         self.entries = entries
         self.ids: Ids = np.zeros(capacity, dtype=np.int64)
         self.expires_at: Ids = np.zeros(capacity, dtype=np.int64)
-        self.alive = np.zeros(capacity, dtype=np.bool_)
         self.count = 0
         self._free: list[int] = []
 
@@ -77,7 +76,7 @@ class Table:
     def resized(self, rows: Rows) -> "Table":
         """The same with other rows, that have the same vectors in the same slots, and more room."""
         grown = Table(rows, Entries(*self.entries.living(), len(rows.array), self.entries.several))
-        for name in ("ids", "expires_at", "alive"):
+        for name in ("ids", "expires_at"):
             getattr(grown, name)[: self.count] = getattr(self, name)[: self.count]
         grown.codes = None if self.codes is None else self.codes.resized(grown.capacity)
         grown.count, grown._free = self.count, self._free
@@ -99,7 +98,6 @@ class Table:
             packed.codes = self.codes.chosen(slots, packed.capacity)
         packed.ids[: len(ids)] = ids
         packed.expires_at[: len(ids)] = self.expires_at[slots]
-        packed.alive[: len(ids)] = True
         packed.count = len(ids)
         return packed
 
@@ -124,13 +122,12 @@ class Table:
             self.codes.write(slots, directions)
         self.ids[slots] = ids
         self.expires_at[slots] = expires_at
-        self.alive[slots] = True
         # Last: a search reads as many slots as this says, and they must be whole by then.
         self.count = max(self.count, int(slots.max()) + 1)
 
     def empty(self, slots: Slots) -> None:
         """The vectors in these slots no longer count, and others may take their place."""
-        self.alive[slots] = False
+        self.expires_at[slots] = _GONE
         if self.codes is not None:
             self.codes.clear(slots)
         self._free += slots.tolist()
@@ -141,7 +138,8 @@ class Table:
 
     def here(self, slots: Slots | slice, now: int) -> NDArray[np.bool_]:
         """Which of these vectors are alive at a time."""
-        return self.alive[slots] & (self.expires_at[slots] > now)
+        here: NDArray[np.bool_] = self.expires_at[slots] > now
+        return here
 
     def still_has(self, chosen: Chosen, now: int) -> NDArray[np.bool_]:
         """Which of its chosen vectors are alive at a time.
@@ -153,7 +151,7 @@ class Table:
 
     def encoded(self) -> Codes:
         """Codes of all vectors, around their mean."""
-        slots = np.flatnonzero(self.alive[: self.count])
+        slots = np.flatnonzero(self.expires_at[: self.count] != _GONE)
         parts = [slots[start : start + _COPIED] for start in range(0, len(slots), _COPIED)]
         mean = np.zeros(self.rows.array.shape[1])
         for part in parts:
