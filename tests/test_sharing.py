@@ -441,7 +441,7 @@ async def test_a_redis_that_is_killed_under_load_fails_nobody(
     assert away == told.count("Redis is back")
     # Once each of both; and perhaps where this process got no processor for a quarter second.
     assert 4 <= away <= 8
-    assert len(told) == 8
+    assert len(told) == 2 * away
     await one.search("they share again")
     await two.search("they share again")
     assert "they share again" not in two.embedder.texts
