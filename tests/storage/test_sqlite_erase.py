@@ -21,6 +21,7 @@ from agentmem_server.storage import (
     Scope,
     Sweep,
 )
+from agentmem_server.storage.sqlite import keyword_index
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Clock, Notes
@@ -140,3 +141,10 @@ async def test_an_erasure_waits_for_no_reader(notes: "Notes") -> None:
     await notes.write(Sweep(times.now(), 10))
     await notes.write(Purge())
     assert SECRETS[0].encode() not in bytes_of(path)
+
+
+async def test_nothing_in_memory_says_where_what_was_erased_belonged(notes: "Notes") -> None:
+    await notes.put("a", user_id="u", session_id="s")
+    assert keyword_index._own_tokens.cache_info().currsize > 0
+    await erase(notes)
+    assert keyword_index._own_tokens.cache_info().currsize == 0

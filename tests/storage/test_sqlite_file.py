@@ -52,6 +52,10 @@ async def refusal(path: Path) -> str:
     return refused.value.message
 
 
+def size(path: Path) -> int:
+    return path.stat().st_size
+
+
 def content(path: Path) -> bytes:
     return path.read_bytes()
 
@@ -216,3 +220,43 @@ async def test_what_was_running_when_a_server_ended_is_due_when_the_next_one_sta
     assert lost is not None
     assert (lost.status, lost.error) == ("failed", b"lost")
     await notes.store.close()
+
+
+async def test_the_log_is_folded_into_the_file_when_it_is_large(
+    file: Path, new_notes: NewNotes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "WAL_SIZE", 1 << 20)
+    log = file.with_name("memory.db-wal")
+    notes = await opened(file, new_notes)
+    sizes = []
+    for number in range(50):
+        await notes.put(f"{number}", "word " * 20_000)
+        sizes.append(size(log))
+    assert max(sizes) < 2 << 20
+    assert size(file) > 4 << 20
+    large = [notes.record(f"large{number}", "word " * 20_000) for number in range(50)]
+    await notes.write(notes.putting(*large))
+    assert size(log) > 5 << 20
+    await notes.put("a", "word")  # begins the log anew, and leaves no more of it than it needs
+    assert size(log) <= 2 << 20
+    await notes.store.close()
+
+
+async def test_the_log_takes_several_batches(file: Path, new_notes: NewNotes) -> None:
+    notes = await opened(file, new_notes)
+    for number in range(100):
+        await notes.put(f"{number}", "word " * 20_000)
+    assert size(file) < 1 << 20
+    assert size(file.with_name("memory.db-wal")) > 10 << 20
+    await notes.store.close()
+
+
+@pytest.mark.parametrize("page", [4_096, 8_192])
+def test_the_log_is_as_large_whatever_the_size_of_pages(file: Path, page: int) -> None:
+    connection = apsw.Connection(str(file))
+    connection.pragma("page_size", page)
+    connection.execute("CREATE TABLE one (x)")
+    connection.close()
+    connection = schema.connect(file)
+    assert connection.pragma("wal_autocheckpoint") * page == schema.WAL_SIZE
+    connection.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
@@ -25,14 +26,25 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits between tries, which take no real time but move the retries' clock."""
+    """The waits between tries, which take no real time but move the retries' clock.
+
+    Threads that other tests of this process have left running, such as a server's, really wait.
+    """
     asked_for: list[float] = []
+    others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+    really_sleep, really_async_sleep = time.sleep, asyncio.sleep
 
     def sleep(seconds: float) -> None:
-        asked_for.append(seconds)
+        if threading.get_ident() in others:
+            really_sleep(seconds)
+        else:
+            asked_for.append(seconds)
 
     async def async_sleep(seconds: float) -> None:
-        asked_for.append(seconds)
+        if threading.get_ident() in others:
+            await really_async_sleep(seconds)
+        else:
+            asked_for.append(seconds)
 
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=sleep))
     monkeypatch.setattr(time, "sleep", sleep)

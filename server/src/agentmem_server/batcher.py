@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from itertools import islice
+from itertools import islice, repeat
 from typing import Generic, TypeVar
 
 from agentmem_client.errors import Overloaded, PayloadTooLarge
@@ -53,7 +53,7 @@ class Batcher(Generic[Item, Result]):
         self._max_pending = max_pending
         self._max_weight = max_weight
         self._weigh = weigh
-        self._waiting: deque[tuple[Item, asyncio.Future[Result | Exception]]] = deque()
+        self._waiting: deque[tuple[Item, _Call[Result]]] = deque()
         self._running = 0
         self._worker: asyncio.Task[None] | None = None
         self._closed = False
@@ -69,9 +69,9 @@ class Batcher(Generic[Item, Result]):
         Raises:
             Overloaded: too many items are pending, or the batcher is closed. It was not run.
         """
-        (future,) = self._accept([item])
+        call = self._accept([item])
         with self._watch.span(self._name):
-            outcome = await future
+            (outcome,) = await call.ended
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -83,11 +83,11 @@ class Batcher(Generic[Item, Result]):
             Overloaded: they don't all fit, or the batcher is closed. None of them was run.
             PayloadTooLarge: they never will, being more than may be pending. Likewise.
         """
-        futures = self._accept(items)
+        call = self._accept(items)
         with self._watch.span(self._name):
-            return [await future for future in futures]
+            return await call.ended
 
-    def _accept(self, items: Sequence[Item]) -> "list[asyncio.Future[Result | Exception]]":
+    def _accept(self, items: Sequence[Item]) -> "_Call[Result]":
         if self._closed:
             raise Overloaded("the server is shutting down", retry_after=1.0)
         if len(items) > self._max_pending:
@@ -102,13 +102,12 @@ class Batcher(Generic[Item, Result]):
                 retry_after=1.0,
             )
         loop = asyncio.get_running_loop()
-        # A future holds an Exception as its result: a caller that left needn't retrieve it.
-        futures: list[asyncio.Future[Result | Exception]] = [loop.create_future() for _ in items]
-        self._waiting.extend(zip(items, futures, strict=True))
-        if self._worker is None:
+        call: _Call[Result] = _Call(len(items), loop.create_future())
+        self._waiting.extend(zip(items, repeat(call), strict=False))
+        if self._worker is None and items:
             # In a context of its own: the batches don't belong to the caller that came first.
             self._worker = loop.create_task(self._work(), context=Context())
-        return futures
+        return call
 
     async def close(self) -> None:
         """Refuse new items, and return when those accepted have been answered."""
@@ -118,7 +117,7 @@ class Batcher(Generic[Item, Result]):
             await asyncio.wait([self._worker])
 
     async def _work(self) -> None:
-        batch: list[tuple[Item, asyncio.Future[Result | Exception]]] = []
+        batch: list[tuple[Item, _Call[Result]]] = []
         try:
             while self._waiting:
                 size = self._next_size()
@@ -127,13 +126,12 @@ class Batcher(Generic[Item, Result]):
                 started = time.perf_counter()
                 outcomes = await self._outcomes([item for item, _ in batch])
                 self._watch.batch(self._name, size, time.perf_counter() - started)
-                for (_, future), outcome in zip(batch, outcomes, strict=True):
-                    if not future.cancelled():
-                        future.set_result(outcome)
+                for (_, call), outcome in zip(batch, outcomes, strict=True):
+                    call.add(outcome)
         finally:
             # All are answered, unless the event loop is ending and has cancelled this task.
-            for _, future in (*batch, *self._waiting):
-                future.cancel()
+            for _, call in (*batch, *self._waiting):
+                call.ended.cancel()
             self._waiting.clear()
             self._running = 0
             self._worker = None
@@ -161,3 +159,25 @@ class Batcher(Generic[Item, Result]):
             wrong = RuntimeError(f"a batch of {len(items)} items gave {len(outcomes)} outcomes")
             return [wrong] * len(items)
         return outcomes
+
+
+class _Call(Generic[Result]):
+    """Items of one caller, which are run in their order, perhaps in several batches.
+
+    Attributes:
+        ended: their outcomes. An Exception is among them and not raised: a caller that left needn't
+            retrieve it.
+    """
+
+    def __init__(self, count: int, ended: "asyncio.Future[list[Result | Exception]]") -> None:
+        self.ended = ended
+        self._count = count
+        self._outcomes: list[Result | Exception] = []
+        if not count:
+            ended.set_result(self._outcomes)
+
+    def add(self, outcome: Result | Exception) -> None:
+        """The outcome of the next one."""
+        self._outcomes.append(outcome)
+        if len(self._outcomes) == self._count and not self.ended.cancelled():
+            self.ended.set_result(self._outcomes)

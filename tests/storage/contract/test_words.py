@@ -124,6 +124,25 @@ async def test_the_previous_turn_finds_the_one_that_answers_it(store: Store) -> 
     assert await ids(store, selecting({"@content": {"$contains": "Paris"}})) == ["q"]
 
 
+async def test_turns_that_are_stored_together_answer_each_its_own_session(store: Store) -> None:
+    """Whatever sessions and users are called; of what is long, the last words are answered."""
+    odd = ['["s"]', "a\\b'c\n\t", "ü😀\x01", "s", "null"]
+    places = [(session, user) for session in odd for user in (*odd, None)]
+    long = "😀é " * 600
+
+    def turns(kind: str, content: Callable[[int], str]) -> list[Record]:
+        return [
+            turn(f"{kind}{number}", content(number), session=session, user=user)
+            for number, (session, user) in enumerate(places)
+        ]
+
+    await put(store, *turns("q", lambda number: f'first{number} {long} "last{number}'))
+    await put(store, *turns("a", lambda number: "yes"))
+    for number in range(len(places)):
+        assert set(await saying(store, f"last{number}")) == {f"q{number}", f"a{number}"}
+        assert set(await saying(store, f"first{number}")) == {f"q{number}"}
+
+
 async def test_what_no_search_finds_is_no_context(store: Store) -> None:
     transcript = replace(turn("log", "visited Rome?"), index_texts=[], vectors=b"")
     await put(store, turn("q", "visited Paris?"), transcript, turn("a", "yes"))

@@ -12,7 +12,7 @@ from ..access.callers import Caller
 from ..embedding import signs
 from ..embedding.batched import BatchedEmbedder, Embedded
 from ..pauses import with_pauses
-from ..storage import Embedding, Put, Store, Update
+from ..storage import Collection, Embedding, Put, Store, Update
 from . import records
 
 
@@ -35,9 +35,13 @@ class Preparation:
         now = times.now()
         puts: list[Put | Exception] = []
         texts: list[tuple[int, str]] = []
+        collections: dict[str, Collection | None] = {}
         async for position, memory in with_pauses(enumerate(memories)):
+            name = memory.collection
             try:
-                put = await self._put(caller, memory, now)
+                if name not in collections:
+                    collections[name] = await self._store.collection(caller.tenant, name)
+                put = self._put(caller, memory, now, collections[name])
             except APIError as refused:
                 puts.append(refused)
                 continue
@@ -58,9 +62,10 @@ class Preparation:
                 )
         return puts
 
-    async def _put(self, caller: Caller, memory: m.MemoryInput, now: int) -> Put:
-        """A memory as a write that may still lack its vectors."""
-        found = await self._store.collection(caller.tenant, memory.collection)
+    def _put(
+        self, caller: Caller, memory: m.MemoryInput, now: int, found: Collection | None
+    ) -> Put:
+        """A memory, of a collection if it is there, as a write that may still lack its vectors."""
         record = records.to_record(memory, now, None if found is None else found.default_ttl)
         record.user_id = caller.user(memory.user_id)
         given = record.vectors is not None

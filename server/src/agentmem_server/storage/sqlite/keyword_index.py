@@ -5,19 +5,24 @@ keyword text (`keywords.keyword_text`) and one token for each scope that it belo
 narrows a search inside the index; a look-up of row ids beside it would be far slower.
 """
 
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import cast
 
 import apsw
+from pydantic_core import from_json, to_json
 
 from ... import times
-from ...keywords import keyword_text
+from ...keywords import MAX_PREVIOUS, keyword_text
 from .. import Record, Scope, labels
 
 _SCOPES = tuple("uasn")
 """What the tokens of scopes begin with: the first letters of their names."""
+
+_IS_TURN = "(expires_at IS NULL OR expires_at > ?) AND index_texts IS NOT '[]'"
+"""What no search finds is no turn: a transcript that is kept beside memories would give its last
+message to each of them as what they answer."""
 
 
 def create(connection: apsw.Connection, cid: int) -> None:
@@ -53,40 +58,64 @@ def put(connection: apsw.Connection, cid: int, record: Record) -> None:
         return
     connection.execute(
         f"INSERT OR REPLACE INTO keyword_{cid:d} (rowid, scope, text) VALUES (?, ?, ?)",
-        _row(record, _previous(connection, cid, record), _own_tokens),
+        _row(record, _previous(connection, cid, record)),
     )
 
 
 def add(connection: apsw.Connection, cid: int, records: Iterable[Record]) -> None:
     """Index memories that are newer than all in the index, by seq, none between them left out."""
+    found = [record for record in records if record.texts]
     now = times.now()
-    last: dict[tuple[str | None, str], str] = {}
-    tokens = cache(_own_tokens)
+    last = _last_turns(connection, cid, found, now)
     rows = []
-    for record in records:
-        if not record.texts:
-            continue
+    for record in found:
         previous = None
         if record.session_id is not None:
-            session = (record.user_id, record.session_id)
-            known = session in last
-            previous = last[session] if known else _previous(connection, cid, record)
+            session = (record.session_id, record.user_id)
+            previous = last[session]
             if not record.is_expired(now):
                 last[session] = record.content
-        rows.append(_row(record, previous, tokens))
+        rows.append(_row(record, previous))
     connection.executemany(
         f"INSERT INTO keyword_{cid:d} (rowid, scope, text) VALUES (?, ?, ?)", rows
     )
 
 
-def _row(
-    record: Record, previous: str | None, own_tokens: Callable[..., str]
-) -> tuple[int, str, str]:
+def forget_tokens() -> None:
+    """Keep no tokens of scopes, nor whose they are."""
+    _own_tokens.cache_clear()
+
+
+def _row(record: Record, previous: str | None) -> tuple[int, str, str]:
     return (
         record.seq,
-        own_tokens(record.user_id, record.agent_id, record.session_id, record.namespace),
+        _own_tokens(record.user_id, record.agent_id, record.session_id, record.namespace),
         keyword_text(record.context_date, previous, "\n".join(record.texts)),
     )
+
+
+def _last_turns(
+    connection: apsw.Connection, cid: int, records: Sequence[Record], now: int
+) -> dict[tuple[str, str | None], str | None]:
+    """What is said last before some records, in each session of a user that one of them is in.
+
+    Of all sessions by one statement, which answers one text: each gives up the interpreter, and
+    gets it back when the event loop has no use for it.
+    """
+    sessions = {
+        (record.session_id, record.user_id): None
+        for record in records
+        if record.session_id is not None
+    }
+    if not sessions:
+        return {}
+    ends = connection.execute(
+        f"SELECT json_group_array((SELECT substr(content, -{MAX_PREVIOUS}) FROM memory "
+        "WHERE cid = ? AND session_id = value ->> 0 AND user_id IS value ->> 1 AND rid < ? "
+        f"AND {_IS_TURN} ORDER BY rid DESC LIMIT 1)) FROM json_each(?)",
+        (cid, records[0].seq, now, to_json(list(sessions)).decode()),
+    ).get
+    return dict(zip(sessions, from_json(cast("str", ends)), strict=True))
 
 
 def _previous(connection: apsw.Connection, cid: int, record: Record) -> str | None:
@@ -103,21 +132,17 @@ def following(connection: apsw.Connection, cid: int, record: Record) -> int | No
 def _beside(
     connection: apsw.Connection, cid: int, record: Record, column: str, sign: str, order: str
 ) -> object:
-    """A column of the living turn before or after one in the same session of the user.
-
-    What no search finds is no turn: a transcript that is kept beside memories would give its last
-    message to each of them as what they answer.
-    """
+    """A column of the living turn before or after one in the same session of the user."""
     if record.session_id is None:
         return None
     return connection.execute(
         f"SELECT {column} FROM memory WHERE cid = ? AND session_id = ? AND user_id IS ? "
-        f"AND rid {sign} ? AND (expires_at IS NULL OR expires_at > ?) AND index_texts IS NOT '[]' "
-        f"ORDER BY rid {order} LIMIT 1",
+        f"AND rid {sign} ? AND {_IS_TURN} ORDER BY rid {order} LIMIT 1",
         (cid, record.session_id, record.user_id, record.seq, times.now()),
     ).get
 
 
+@lru_cache(maxsize=4_096)
 def _own_tokens(
     user_id: str | None,
     agent_id: str | None,

@@ -1,7 +1,6 @@
 """Memories that a transaction stores anew: all together, by one statement a table."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import cast
 
@@ -78,8 +77,10 @@ class NewMemories:
             collection = self._state.draft(write.tenant, write.collection)
             if collection is not None:
                 ids = wanted.setdefault(collection.key, set())
-                with suppress(APIError):  # told when its turn comes
-                    ids.update(record.id for record in write.records)
+                try:
+                    ids.update([record.id for record in write.records])
+                except APIError:
+                    continue  # told when its turn comes
         for cid, ids in wanted.items():
             known = self._connection.execute(_KNOWN, (to_json(list(ids)).decode(), cid)).fetchall()
             self._unknown[cid] = ids.difference(id for (id,) in cast("list[tuple[str]]", known))

@@ -329,6 +329,7 @@ class Operation:
                 )
             records += alive
             collections += alive > 0
+        keyword_index.forget_tokens()
         jobs.erase(self._connection, write.tenant, write.user_id)
         events = history.erased(self._connection, write.tenant, write.user_id, write.at)
         return Erased(records, events, collections)

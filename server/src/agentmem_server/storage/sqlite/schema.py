@@ -1,6 +1,7 @@
 """The SQLite file: how it is opened, and the tables in it."""
 
 from pathlib import Path
+from typing import cast
 
 import apsw
 from agentmem_client.errors import Unavailable
@@ -15,6 +16,12 @@ _SAFE_SQLITE = (3, 51, 3)
 PAGE_SIZE = 8_192
 """Bytes of a new file's pages. Five vectors of 384 numbers fit into one, where two fit into 4 kB: a
 file is an eighth smaller, and a batch is written in fewer pieces. Older files keep theirs."""
+
+WAL_SIZE = 64 << 20
+"""Bytes of the WAL from which on a commit takes it over into the file. What several commits wrote
+to the same page is taken over once: among a million memories a batch touches more pages for its
+users and sessions than its rows fill. Who starts after a server was killed reads all of it, 15 ms.
+"""
 
 BUSY_TIMEOUT = 5_000
 """Milliseconds that a connection waits for another process's."""
@@ -266,8 +273,16 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     if readonly:
         connection.execute(f"PRAGMA cache_size={_READER_CACHE}")
+    else:
+        _size_wal(connection)
     connection.create_scalar_function("agentmem_lower", _lower, 1, deterministic=True)
     return connection
+
+
+def _size_wal(connection: apsw.Connection) -> None:
+    connection.wal_autocheckpoint(WAL_SIZE // cast("int", connection.pragma("page_size")))
+    # What a large transaction, or a long read, has made of its file is given back.
+    connection.pragma("journal_size_limit", 2 * WAL_SIZE)
 
 
 def server_lock(path: Path) -> FileLock:
@@ -310,6 +325,7 @@ def prepare(connection: apsw.Connection, path: Path) -> None:
     empty = not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
     if empty and application == 0:
         connection.pragma("page_size", PAGE_SIZE)
+        _size_wal(connection)
         connection.pragma("journal_mode", "wal")  # kept in the file
         with connection:
             connection.execute(_TABLES)

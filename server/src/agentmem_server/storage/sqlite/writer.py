@@ -248,5 +248,8 @@ class Writer:
 
 
 def _name(write: CollectionWrite) -> tuple[str, str]:
-    name = write.name if isinstance(write, PutCollection | DropCollection) else write.collection
-    return write.tenant, name
+    match write:
+        case PutCollection() | DropCollection():
+            return write.tenant, write.name
+        case _:
+            return write.tenant, write.collection
