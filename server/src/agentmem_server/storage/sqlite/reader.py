@@ -201,7 +201,8 @@ def search(
             found = fetch(connection, ids.tolist(), with_vectors=request.with_vectors)
         if attempt == _ATTEMPTS - 1:
             break
-        if len(found) == len(ids) and _agree(reading, collection, request.selection):
+        # Where records have no vectors, all that is written beside seems to matter: once is enough.
+        if len(found) == len(ids) and (attempt or _agree(reading, collection, request.selection)):
             break
         state.kept.wait()
         newest = state.vectors(collection)
