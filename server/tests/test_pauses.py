@@ -49,9 +49,7 @@ async def test_what_many_do_at_once_takes_no_more_than_its_share_of_a_turn(
     async def work(number: int) -> None:
         await share.left()
         with share:
-            busy = time.perf_counter() + 0.001
-            while time.perf_counter() < busy:
-                pass
+            work_for(0.001)
         done.append((other.turns, number))
 
     await asyncio.gather(*map(work, range(10)))
@@ -59,6 +57,40 @@ async def test_what_many_do_at_once_takes_no_more_than_its_share_of_a_turn(
     turns = [turn for turn, _ in done]
     assert max(map(turns.count, turns)) <= 2
     assert [number for _, number in done] == list(range(10))
+
+
+def work_for(seconds: float) -> None:
+    busy = time.perf_counter() + seconds
+    while time.perf_counter() < busy:
+        pass
+
+
+async def test_who_asks_again_does_not_go_before_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pauses, "LONGEST", 0.0001)
+    share, done = Share(), list[str]()
+
+    async def ask(name: str) -> None:
+        for _ in range(5):
+            await share.left()
+            with share:
+                work_for(0.0002)
+            done.append(name)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(ask("a"), ask("b"))
+    assert done == ["a", "b"] * 5
+
+
+async def test_who_no_longer_waits_is_waited_for_by_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pauses, "LONGEST", 0.0001)
+    share = Share()
+    gone, next_one = (asyncio.create_task(share.left()) for _ in range(2))
+    with share:
+        work_for(0.0002)
+    asyncio.get_running_loop().call_soon(gone.cancel)
+    await asyncio.wait_for(next_one, 10)
+    assert gone.cancelled()
+    await asyncio.wait_for(share.left(), 10)
 
 
 class NothingThere:

@@ -373,6 +373,7 @@ async def test_what_was_read_before_a_commit_that_changes_it_is_not_kept(
         assert go_on.wait(20)
         return best(candidates)
 
+    await warm.notes.delete("none")  # else memory and file would seem to disagree
     kept = warm.store._state.kept
     kept.rows.clear()
     kept.selections.clear()
@@ -424,6 +425,59 @@ async def test_what_a_commit_touches_is_not_read_until_memory_was_told(warm: War
     assert {key[1].user_id for key in kept.selections._kept} == {"bob", "cat"}
     kept.commit_failed()
     await warm.up()
+
+
+@pytest.mark.parametrize("terms", [[], ["new"]])
+@pytest.mark.parametrize("replacing", [ANN, ALL])
+@pytest.mark.parametrize("selection", [ANN, REDS_OF_ANN, ALL])
+async def test_a_search_waits_until_memory_was_told_of_a_commit(
+    warm: Warm,
+    monkeypatch: pytest.MonkeyPatch,
+    selection: Selection,
+    replacing: Selection,
+    terms: list[str],
+) -> None:
+    kept, notes = warm.store._state.kept, warm.notes
+    committed, searched = threading.Event(), threading.Event()
+    following = kept.following
+
+    def late() -> Any:
+        committed.set()
+        assert searched.wait(10)
+        return following()
+
+    def rank(candidates: Candidates) -> Ranked:
+        searched.set()
+        return best(candidates)
+
+    monkeypatch.setattr(kept, "following", late)
+    new = notes.record("a9", "new", user_id="ann", metadata={"colour": "red"})
+    writing = asyncio.create_task(notes.write(notes.putting(new, replacing=replacing)))
+    assert await asyncio.to_thread(committed.wait, 10)
+    request = asking(selection, rank, terms=terms)
+    found = await warm.store.search(await notes.collection(), request)
+    await writing
+    assert {render(record) for record, _ in found} == await warm.there(selection)
+    assert not any(np.isnan(score) for _, score in found)
+
+
+@pytest.mark.parametrize("selection", [ANN, REDS_OF_ANN, ALL])
+async def test_a_search_that_a_commit_overtakes_is_made_again(
+    warm: Warm, monkeypatch: pytest.MonkeyPatch, selection: Selection
+) -> None:
+    loop, notes = asyncio.get_running_loop(), warm.notes
+    top = VectorIndex.top
+    new = notes.record("a9", "new", user_id="ann", metadata={"colour": "red"})
+
+    def overtaken(self: VectorIndex, *asked: Any) -> Any:
+        monkeypatch.undo()
+        writing = notes.write(notes.putting(new, replacing=ANN))
+        asyncio.run_coroutine_threadsafe(writing, loop).result(10)
+        return top(self, *asked)
+
+    monkeypatch.setattr(VectorIndex, "top", overtaken)
+    found = await warm.store.search(await notes.collection(), asking(selection))
+    assert {render(record) for record, _ in found} == await warm.there(selection)
 
 
 async def test_what_took_many_commits_to_read_is_not_kept(warm: Warm) -> None:

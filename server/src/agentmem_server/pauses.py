@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 
@@ -28,16 +29,28 @@ class Share:
 
     Each is short, but the loop would go through all of them before it looks at anything else.
     Such work is done inside of it, as in ``with share:``, and does not wait there.
+
+    Who asks first has it first: else one whose turn of the loop's comes before the share is renewed
+    would find it used up by those who ask again and again, each time.
     """
 
     def __init__(self) -> None:
+        self._waiting: deque[object] = deque()
         self._used = 0.0
         self._begun = 0.0
 
     async def left(self) -> None:
         """Come back in a turn in which some of the share is left: at once, or in a later one."""
-        while self._used >= LONGEST:  # noqa: ASYNC110  # of one turn of the loop, no event tells
-            await asyncio.sleep(0)
+        if self._used < LONGEST and not self._waiting:
+            return
+        me = object()
+        self._waiting.append(me)
+        try:
+            # Of one turn of the loop, no event tells.
+            while self._used >= LONGEST or self._waiting[0] is not me:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        finally:
+            self._waiting.remove(me)
 
     def __enter__(self) -> None:
         """Begin to use something of this turn's share."""

@@ -19,6 +19,8 @@ from .selections import Key, Selections
 
 _REMEMBERED = 16
 """Commits of which it is known what they touched; a reading that takes longer is not kept."""
+_LONGEST_WAIT = 0.05
+"""Seconds to wait until memory is told of a commit, which takes less than a millisecond mostly."""
 _MOST_ROWS = 5_000
 """Rows of one of these that are told apart; of more, all of their collections count as touched."""
 
@@ -80,6 +82,7 @@ class Kept:
         self.moment = 0
         self.touched = Touched()
         self._begun = 0
+        self._told = threading.Condition(self.lock)
         self._log: deque[Touched] = deque(maxlen=_REMEMBERED)
 
     def commit_begins(self) -> None:
@@ -95,6 +98,7 @@ class Kept:
         self.touched = Touched()
         with self.lock:
             self.moment = self._begun
+            self._told.notify_all()
 
     @contextmanager
     def following(self) -> Iterator[None]:
@@ -109,6 +113,13 @@ class Kept:
                 raise
             finally:
                 self.moment = self._begun
+                self._told.notify_all()
+
+    def wait(self) -> None:
+        """Come back when memory was told of the commit under way, if there is one, or soon."""
+        with self._told:
+            begun = self._begun
+            self._told.wait_for(lambda: self.moment >= begun, _LONGEST_WAIT)
 
     def says_as_file(self, collection: int, rids: Iterable[int]) -> bool:
         """Whether rows are the same in the file as for memory, to who holds the lock."""
@@ -122,6 +133,11 @@ class Kept:
         with self.lock:
             found = self.selections.get(key)
             return found if found is not None and self._still_means(key, moment) else None
+
+    def still_means(self, key: Key, moment: int) -> bool:
+        """Whether no commit since a moment has changed what a selection means."""
+        with self.lock:
+            return self._still_means(key, moment)
 
     def put(self, moment: int, meant: Mapping[Key, Chosen], rows: Mapping[int, KeptRow]) -> None:
         """Keep what was read of the file since a moment, where nothing has touched it since."""

@@ -199,8 +199,15 @@ def search(
             candidates = _candidates(reading, collection, index, request)
             ids, scores = request.rank(candidates)
             found = fetch(connection, ids.tolist(), with_vectors=request.with_vectors)
-        if len(found) == len(ids) or attempt == _ATTEMPTS - 1:
+        if attempt == _ATTEMPTS - 1:
             break
+        # Where records have no vectors, all that is written beside seems to matter: once is enough.
+        if len(found) == len(ids) and (attempt or _agree(reading, collection, request.selection)):
+            break
+        state.kept.wait()
+        newest = state.vectors(collection)
+        if index is not None and newest is not None:  # another one where the collection was emptied
+            index = newest
     if request.render is not None:
         for record in found.values():
             record.rendered = request.render(record)
@@ -216,13 +223,24 @@ def search(
 class _Reading:
     """One snapshot of the file, and a moment before it begins.
 
-    ``meant`` is what selections mean, as it was read.
+    ``meant`` is what selections mean, as it was read. ``lacks`` says whether some of the selected
+    records may have had no vector in memory: they have none or expired, or memory is of another
+    commit than the snapshot.
     """
 
     connection: apsw.Connection
     state: MemoryState
     moment: int
     meant: dict[Key, Chosen] = field(default_factory=dict)
+    lacks: bool = False
+
+
+def _agree(reading: _Reading, collection: Collection, selection: Selection) -> bool:
+    """Whether the snapshot and the vectors in memory say the same of what is selected."""
+    if not reading.lacks:
+        return True
+    key = Selections.key(collection, selection)
+    return key is None or reading.state.kept.still_means(key, reading.moment)
 
 
 def _candidates(
@@ -245,6 +263,9 @@ def _candidates(
     keyword_ids, keyword_scores = NO_IDS, NO_SCORES
     if request.vector is not None and index is not None:
         ids, similarities = index.top(request.vector, request.depth, now, among)
+        if among is not None:
+            selected = among.ids if isinstance(among, Chosen) else among
+            reading.lacks |= len(ids) < min(request.depth, len(selected))
     if request.terms and not isinstance(among, Chosen) and (among is None or len(among)):
         keyword_ids, keyword_scores = keyword_search.match(
             connection,
@@ -295,6 +316,7 @@ def _chosen(
     if known is None:
         ids = np.sort(rows.ids(reading.connection, collection, selection, None))
         meant = index.choose(ids)
+        reading.lacks = len(meant.ids) < len(ids)
     else:
         meant = index.current(known)
     if key is not None and meant is not known:
